@@ -1,0 +1,1 @@
+"""Tollgate: a gateway for LLM traffic."""

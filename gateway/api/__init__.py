@@ -1,0 +1,1 @@
+"""HTTP and WebSocket surfaces: data plane, admin plane, reports, health."""

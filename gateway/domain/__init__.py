@@ -1,0 +1,1 @@
+"""What Tollgate knows: money, usage, prices, quotes, periods, budgets, scopes, keys, errors. Pure."""

@@ -1,0 +1,149 @@
+"""What every wire format offers, and the values it deals in.
+
+A format reads a request body into an `Intent`, splices what the gateway must change into the very
+bytes the client sent, and meters the reply beside its bytes. Adding a format is one new file here
+with a `FORMAT` constant; the registry finds it and the contract suite runs on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from gateway.domain.usage import Usage
+
+__all__ = ["Counter", "Dialect", "Format", "InBandError", "Intent", "Report", "StreamMeter"]
+
+Dialect = Literal["openai", "anthropic", "gemini"]
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What one call asks for: only what pricing, caps, routing and metering need.
+
+    `input_bound` is an upper bound in tokens of the input the gateway can see: the bytes of its text
+    plus a fixed allowance for each feature that adds hidden tokens. `unseen_input` says that more comes
+    from where the gateway cannot look (URLs, stored ids); such a call is quoted at the model's context
+    window. `fees` bounds the per-use meters (`{"web_search": 6}`); `loops` multiplies the input for
+    server-side tool loops.
+    """
+
+    model: str
+    stream: bool
+    output_cap: int | None
+    choices: int
+    input_bound: int
+    unseen_input: bool = False
+    loops: int = 1
+    fees: Mapping[str, int] = field(default_factory=dict)
+    end_user: str | None = None
+    service_tier: str | None = None
+    wants_usage: bool = False
+    prices_apart: frozenset[str] = frozenset()  # meters beyond input/output the call may use: audio_input ...
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the provider said a call consumed, normalised into disjoint meters.
+
+    `raw` is the provider's usage object, verbatim JSON. `unknown` names usage fields that no meter
+    stands for and that are not zero. `model` and `service_tier` are the served ones where told.
+    """
+
+    usage: Usage
+    raw: bytes
+    model: str | None = None
+    service_tier: str | None = None
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InBandError:
+    """An error the provider reported inside a 200 stream or body."""
+
+    code: str
+    message: str
+
+
+class Counter(Protocol):
+    """Counts the tokens of a text with the model's tokenizer, or the nearest one we ship."""
+
+    def count(self, text: str) -> int: ...
+
+
+class StreamMeter(Protocol):
+    """Reads one streamed reply beside its bytes.
+
+    `feed` takes the upstream's bytes as they came and returns those that may go to the client now: all
+    but an incomplete trailing event (it might have to be withheld), the usage-only event that the client
+    did not ask for (dropped), and the terminal event, which waits for the close record. `finish` is
+    called once, at the end of the stream, and returns what was held back. Whatever the chunking, the
+    concatenation is the same.
+    """
+
+    @property
+    def ended(self) -> bool:
+        """The terminal event has been seen: nothing that bills can follow it."""
+
+    @property
+    def report(self) -> Report | None:
+        """The provider's usage as last reported, None while it reported none."""
+
+    @property
+    def model(self) -> str | None:
+        """The served model, where the stream names it."""
+
+    @property
+    def error(self) -> InBandError | None:
+        """An error reported in the stream."""
+
+    @property
+    def relayed_output(self) -> int:
+        """Tokens counted so far in the output that was relayed (see `count`)."""
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+    def may_exceed(self, cap: int) -> bool:
+        """Cheap test: might the output relayed so far be more than `cap` tokens? Never falsely False."""
+
+    def count(self, counter: Counter, budget_chars: int) -> bool:
+        """Count at most `budget_chars` of the text not yet counted; True once nothing is left."""
+
+    def cut(self) -> bytes:
+        """The bytes that end this stream as if the cap had been reached upstream."""
+
+
+class Format(Protocol):
+    """One wire dialect of one endpoint."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The gateway's paths that speak this format."""
+
+    def read(self, path: str, body: bytes) -> Intent:
+        """Raise BadRequest (`invalid_json`, `invalid_value`, `unsupported_field`) for what is not a call."""
+
+    def upstream_body(
+        self, body: bytes, intent: Intent, model: str, cap_field: str, output_cap: int
+    ) -> bytes:
+        """The client's own bytes with model, output cap and usage request spliced in where they differ."""
+
+    def meter(self, intent: Intent) -> StreamMeter: ...
+
+    def read_reply(self, body: bytes) -> tuple[Report | None, InBandError | None]:
+        """The usage of a non-streamed reply; None where it tells none (absent is not zero)."""
+
+    def reply_text(self, body: bytes) -> str:
+        """The generated text of a non-streamed reply, for counting where usage is missing."""
+
+    def prompt_text(self, body: bytes) -> str:
+        """The text of a request, for counting the prompt."""

@@ -1,0 +1,1 @@
+"""Who serves a format: addresses, credentials, habits. Pure; one file per provider."""

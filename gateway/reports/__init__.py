@@ -1,0 +1,1 @@
+"""The read side: what was spent, by whom, on what."""

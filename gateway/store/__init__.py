@@ -1,0 +1,1 @@
+"""SQL: tables, engine, queries and transactions. The only floor that knows SQLAlchemy."""
