@@ -1,0 +1,35 @@
+"""Every table, in one MetaData. Amounts and instants are BIGINT: nano-USD or units, microseconds."""
+
+from gateway.store.tables.base import metadata
+from gateway.store.tables.budgets import budget_increases, budgets, grants, windows
+from gateway.store.tables.journals import claims, journals, leases, quarantine
+from gateway.store.tables.ledger import end_user_rollups, ledger, rollups, tag_rollups
+from gateway.store.tables.operations import audit, events, meta, revisions
+from gateway.store.tables.prices import model_limits, models, prices
+from gateway.store.tables.tenancy import accounts, admin_keys, virtual_keys
+
+__all__ = [
+    "accounts",
+    "admin_keys",
+    "audit",
+    "budget_increases",
+    "budgets",
+    "claims",
+    "end_user_rollups",
+    "events",
+    "grants",
+    "journals",
+    "leases",
+    "ledger",
+    "meta",
+    "metadata",
+    "model_limits",
+    "models",
+    "prices",
+    "quarantine",
+    "revisions",
+    "rollups",
+    "tag_rollups",
+    "virtual_keys",
+    "windows",
+]
