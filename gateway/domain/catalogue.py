@@ -1,0 +1,271 @@
+"""The catalogue: which model a name means at a provider, what it costs and what its limits are.
+
+A catalogue is an immutable snapshot; a change of prices makes a new one. Rate cards and match expressions
+are prepared when they are first asked for, so a snapshot of thousands of models is made in milliseconds.
+
+What a name means, first hit wins:
+1. the model of that id (letter case aside);
+2. the first model of the provider, by position, whose match expression accepts the name;
+3. the same two at the providers whose models this one serves too (Azure serves OpenAI's);
+4. all of the above for the name with a compact date written out (`-20251211` as `-2025-12-11`), the form
+   that LiteLLM and OpenRouter use.
+A model that exists because somebody posted a price for it (`source` POSTED) inherits the rows of the
+model that its name would mean otherwise: a price of its own for one meter leaves the others as they were.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from gateway.domain.prices import PriceRow, RateCard
+
+__all__ = [
+    "MODELS_OF_OTHERS",
+    "POSTED",
+    "Catalogue",
+    "ModelEntry",
+    "ModelLimits",
+    "ModelRecord",
+    "compile_match",
+]
+
+# Providers that serve other companies' models under those companies' names, and whose prices hold there:
+# genai-prices `fallback_model_providers`, in its order.
+MODELS_OF_OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "azure_openai": ("openai", "anthropic", "deepseek", "x-ai", "moonshotai"),
+    "gemini": ("anthropic",),
+}
+
+# The `source` of a model that exists because somebody posted a price for it.
+POSTED: Final = "manual"
+
+# Names come from clients and there is no end to them; the memory of what they mean starts anew when full.
+_REMEMBERED_NAMES: Final = 8192
+_LONGEST_NAME: Final = 255
+_COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)", re.ASCII)
+
+Predicate = Callable[[str], bool]
+
+
+class ModelRecord(NamedTuple):
+    """One row of `models`: `match` is the expression of genai-prices as JSON data, see `compile_match`."""
+
+    provider: str
+    model: str
+    match: Mapping[str, Any]
+    position: int
+    context_window: int | None
+    source: str
+
+
+class ModelLimits(NamedTuple):
+    """One row of `model_limits`: tokens, and the request field that caps the output; None is unknown."""
+
+    provider: str
+    model: str
+    effective_from_us: int
+    context_window: int | None
+    max_output: int | None
+    cap_field: str | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelEntry:
+    """A model as one provider serves it.
+
+    `provider` and `model` are the catalogue name: what budgets, allow-lists, ledger and reports see.
+    `card` is another provider's (see `card.provider`) where that one's model is served here. `limits` are
+    sorted by date, the latest first.
+    """
+
+    provider: str
+    model: str
+    card: RateCard
+    limits: tuple[ModelLimits, ...]
+    described_window: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The catalogue name in full: `provider/model`."""
+        return f"{self.provider}/{self.model}"
+
+    def limits_at(self, at_us: int) -> ModelLimits | None:
+        """The limits in force at the instant."""
+        return next((each for each in self.limits if each.effective_from_us <= at_us), None)
+
+    def context_window(self, at_us: int) -> int | None:
+        """Most tokens of input and output together: the cited figure, else the price list's round one."""
+        limits = self.limits_at(at_us)
+        if limits is None or limits.context_window is None:
+            return self.described_window
+        return limits.context_window
+
+
+class Catalogue:
+    """A snapshot of models, prices, limits and aliases."""
+
+    def __init__(
+        self,
+        models: Iterable[ModelRecord],
+        prices: Iterable[PriceRow],
+        limits: Iterable[ModelLimits] = (),
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
+        """`aliases` map a bare name to `provider/model`."""
+        self.aliases = dict(aliases or {})
+        self._rows: dict[tuple[str, str], list[PriceRow]] = {}
+        for row in prices:
+            self._rows.setdefault((row.provider, row.model), []).append(row)
+        self._limits: dict[tuple[str, str], list[ModelLimits]] = {}
+        for each in limits:
+            self._limits.setdefault((each.provider, each.model), []).append(each)
+        self._by_id: dict[str, dict[str, ModelRecord]] = {}
+        for record in sorted(models, key=lambda each: (each.provider, each.position, each.model)):
+            self._by_id.setdefault(record.provider, {}).setdefault(record.model.lower(), record)
+        self._matchers: dict[str, list[tuple[Predicate, ModelRecord]]] = {}
+        self._entries: dict[tuple[str, str, str], ModelEntry] = {}
+        self._meanings: dict[tuple[str, str], ModelEntry | None] = {}
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Every provider that has a model here, sorted."""
+        return tuple(sorted(self._by_id))
+
+    def resolve(self, provider: str, name: str) -> ModelEntry | None:
+        """The model that `name` means at `provider`, or None. Aliases are not looked at."""
+        key = (provider, name)
+        try:
+            return self._meanings[key]
+        except KeyError:
+            if len(name) > _LONGEST_NAME:
+                return None
+        lowered = name.lower()
+        entry = self._meaning(provider, lowered)
+        if entry is None and (written_out := _COMPACT_DATE.sub(r"-\1-\2-\3", lowered)) != lowered:
+            entry = self._meaning(provider, written_out)
+        if len(self._meanings) >= _REMEMBERED_NAMES:
+            self._meanings.clear()
+        self._meanings[key] = entry
+        return entry
+
+    def alias_of(self, name: str) -> tuple[str, str] | None:
+        """The provider and model that a bare name is an alias of."""
+        target = self.aliases.get(name)
+        if target is None:
+            return None
+        provider, _, model = target.partition("/")
+        return provider, model
+
+    def providers_of(self, name: str, among: Sequence[str] | None = None) -> tuple[str, ...]:
+        """The providers at which `name` means a priced model, in the order of `among` (all, if None)."""
+        found = []
+        for provider in self.providers if among is None else among:
+            entry = self.resolve(provider, name)
+            if entry is not None and entry.card.is_priced:
+                found.append(provider)
+        return tuple(found)
+
+    def canonical(self, provider: str, model: str) -> str:
+        """The id under which a price posted for `provider` and `model` belongs.
+
+        That of the model itself, letter case aside, or the one that `model` is an alias of; else a new one.
+        """
+        record = self._by_id.get(provider, {}).get(model.lower())
+        if record is not None:
+            return record.model
+        alias = self.alias_of(model)
+        return alias[1] if alias is not None and alias[0] == provider else model
+
+    def entries(self, provider: str) -> Iterator[ModelEntry]:
+        """Every model of the provider's own, by position."""
+        for record in self._by_id.get(provider, {}).values():
+            yield self._entry(record, provider)
+
+    def _meaning(self, provider: str, name: str) -> ModelEntry | None:
+        record = next(self._candidates(provider, name), None)
+        return None if record is None else self._entry(record, provider)
+
+    def _candidates(self, provider: str, name: str) -> Iterator[ModelRecord]:
+        """The models that the lower-case `name` can mean at `provider`, best first."""
+        for owner in (provider, *MODELS_OF_OTHERS.get(provider, ())):
+            record = self._by_id.get(owner, {}).get(name)
+            if record is not None:
+                yield record
+            yield from (record for accepts, record in self._matchers_of(owner) if accepts(name))
+
+    def _matchers_of(self, provider: str) -> list[tuple[Predicate, ModelRecord]]:
+        matchers = self._matchers.get(provider)
+        if matchers is None:
+            records = self._by_id.get(provider, {}).values()
+            # A posted model is known by its id alone: it must not take names away from others.
+            listed = [record for record in records if record.source != POSTED]
+            matchers = self._matchers[provider] = [(compile_match(each.match), each) for each in listed]
+        return matchers
+
+    def _entry(self, record: ModelRecord, provider: str) -> ModelEntry:
+        key = (provider, record.provider, record.model)
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = self._made(record, provider)
+        return entry
+
+    def _made(self, record: ModelRecord, provider: str) -> ModelEntry:
+        owned = (record.provider, record.model)
+        rows = self._rows.get(owned, ())
+        limits = tuple(sorted(self._limits.get(owned, ()), key=lambda each: -each.effective_from_us))
+        base = self._base(record) if record.source == POSTED else None
+        if base is None:
+            card = RateCard(record.provider, record.model, rows)
+            return ModelEntry(provider, record.model, card, limits, record.context_window)
+        card = RateCard(
+            record.provider, record.model, rows, inherited=(*base.card.rows, *base.card.inherited)
+        )
+        window = record.context_window or base.described_window
+        return ModelEntry(provider, record.model, card, limits or base.limits, window)
+
+    def _base(self, posted: ModelRecord) -> ModelEntry | None:
+        """What the name of a posted model would mean if nobody had posted it."""
+        candidates = self._candidates(posted.provider, posted.model.lower())
+        record = next((each for each in candidates if each is not posted), None)
+        return None if record is None else self._entry(record, posted.provider)
+
+
+def compile_match(clause: Mapping[str, Any]) -> Predicate:
+    """A predicate on lower-case names from an expression of genai-prices.
+
+    It has one key: `equals`, `starts_with`, `ends_with`, `contains` (a text, letter case aside), `regex`
+    (searched for), `or`, `and` (a list of expressions). Raises ValueError for anything else.
+    """
+    match list(clause.items()):
+        case [("equals", str(text))]:
+            return text.lower().__eq__
+        case [("starts_with", str(text))]:
+            start = text.lower()
+            return lambda name: name.startswith(start)
+        case [("ends_with", str(text))]:
+            end = text.lower()
+            return lambda name: name.endswith(end)
+        case [("contains", str(text))]:
+            part = text.lower()
+            return lambda name: part in name
+        case [("regex", str(text))]:
+            search = _pattern(text).search
+            return lambda name: search(name) is not None
+        case [("or", list(parts))]:
+            any_of = [compile_match(part) for part in parts]
+            return lambda name: any(accepts(name) for accepts in any_of)
+        case [("and", list(parts))]:
+            all_of = [compile_match(part) for part in parts]
+            return lambda name: all(accepts(name) for accepts in all_of)
+    raise ValueError(f"{clause!r} is no match expression")
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as problem:
+        raise ValueError(f"{text!r} is no regular expression: {problem}") from None

@@ -1,0 +1,281 @@
+"""Prices: dated rows, and the rate card that finds which of them a call pays.
+
+Rows are append-only: a new price is a new row, and every charge names the rows it was made of. Which row
+a meter pays is decided slot by slot. A slot is (meter, service tier, context threshold); among its rows in
+force at the call's time the first of these that tells them apart decides:
+
+1. a row for the caller's own account over its parent's, and any of these over the list price;
+2. a row of the model itself over one it inherits (`RateCard(inherited=...)`);
+3. the higher rank: `MANUAL` (posted by an admin or read from a file) over `SEED` (cited in this package)
+   over `GENAI` (imported): what a human wrote is not undone by an import that comes later;
+4. a row for some hours of the day over one for all day;
+5. the later `effective_from_us`, then the later `recorded_at_us`.
+
+Among a meter's slots, the service tier's own go before the standard tier's, and the highest threshold that
+the call's input exceeds goes before the lower ones. A meter without any row is priced as the next one in
+`FALLBACKS`; a per-use fee has no such relative and stays unpriced, which is flagged, never free.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+__all__ = [
+    "FALLBACKS",
+    "GENAI",
+    "MANUAL",
+    "SEED",
+    "STANDARD_TIERS",
+    "UNPRICED_TIER",
+    "Hours",
+    "PriceRow",
+    "RateCard",
+    "Rates",
+]
+
+GENAI: Final = 10
+SEED: Final = 20
+MANUAL: Final = 30
+
+UNPRICED_TIER: Final = "unpriced_tier"
+
+# How the providers name the tier that the plain price list is for: OpenAI `auto` and `default`, Anthropic
+# and Gemini `standard`, Anthropic's request `standard_only`, Vertex `ON_DEMAND`.
+STANDARD_TIERS: Final = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand"})
+
+# The rows a meter may pay, best first. Cached audio or images without a price of their own are billed like
+# uncached ones where those are priced apart: the dearer reading, and the one genai-prices has.
+FALLBACKS: Final[Mapping[str, tuple[str, ...]]] = {
+    "input": ("input",),
+    "cache_read": ("cache_read", "input"),
+    "cache_write_5m": ("cache_write_5m", "input"),
+    "cache_write_1h": ("cache_write_1h", "cache_write_5m", "input"),
+    "audio_input": ("audio_input", "input"),
+    "audio_cache_read": ("audio_cache_read", "audio_input", "cache_read", "input"),
+    "image_input": ("image_input", "input"),
+    "image_cache_read": ("image_cache_read", "image_input", "cache_read", "input"),
+    "video_input": ("video_input", "input"),
+    "output": ("output",),
+    "reasoning": ("reasoning", "output"),
+    "audio_output": ("audio_output", "output"),
+    "image_output": ("image_output", "output"),
+    "video_output": ("video_output", "output"),
+}
+
+_US_PER_MINUTE: Final = 60_000_000
+_NEVER: Final = 2**63 - 1
+
+
+class Hours(NamedTuple):
+    """A daily span, in minutes of the local day: `start` belongs to it, `end` does not.
+
+    A span whose end comes before its start runs over midnight.
+    """
+
+    start: int
+    end: int
+    timezone: str
+
+    def cover(self, at_us: int) -> bool:
+        """Whether the instant falls into the span, by the zone's wall clock."""
+        if self.timezone == "UTC":
+            minute = at_us // _US_PER_MINUTE % 1440
+        else:
+            local = datetime.fromtimestamp(at_us // 1_000_000, ZoneInfo(self.timezone))
+            minute = local.hour * 60 + local.minute
+        if self.end < self.start:
+            return minute >= self.start or minute < self.end
+        return self.start <= minute < self.end
+
+
+class PriceRow(NamedTuple):
+    """One price of one meter, as `prices` holds it; ten thousand of them are made at every start.
+
+    `price_pico` is pico-USD per unit. `service_tier` is "" for the standard tier. A row with
+    `context_over` N applies to the whole call once its input total exceeds N; 0 is the base. It is in
+    force from `effective_from_us` until `effective_to_us` (exclusive; None: until a better row).
+    `source_text` is the figure as the source wrote it. `account` narrows it to that account and those
+    below it. `rank` is whose word counts, `recorded_at_us` when it became known to us.
+    """
+
+    id: str
+    provider: str
+    model: str
+    meter: str
+    price_pico: int
+    service_tier: str = ""
+    context_over: int = 0
+    hours: Hours | None = None
+    effective_from_us: int = 0
+    effective_to_us: int | None = None
+    account: str | None = None
+    source: str = "manual"
+    source_text: str = ""
+    rank: int = MANUAL
+    recorded_at_us: int = 0
+
+    def in_force(self, at_us: int) -> bool:
+        """Whether the row's dates and hours cover the instant."""
+        if at_us < self.effective_from_us:
+            return False
+        if self.effective_to_us is not None and at_us >= self.effective_to_us:
+            return False
+        return self.hours is None or self.hours.cover(at_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What each meter pays in one situation: `rows` has an entry for every meter that has a price.
+
+    `flags` holds `UNPRICED_TIER` where a tier was asked for that nobody priced: `rows` are the standard
+    tier's then. `per_request` says that a call pays a fee for itself, whatever it consumes.
+    """
+
+    rows: Mapping[str, PriceRow]
+    flags: tuple[str, ...]
+    per_request: bool
+
+
+class _Span(NamedTuple):
+    """Rates and the instants [start, end) in which they hold."""
+
+    start_us: int
+    end_us: int
+    rates: Rates
+
+
+class RateCard:
+    """All rows of one provider's model, prepared so that finding a call's rates takes about a microsecond.
+
+    Immutable but for its memory of answers, which is bounded by the rows themselves. A card answers with
+    list prices; `for_accounts` gives the card that an account pays.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        model: str,
+        rows: Iterable[PriceRow],
+        *,
+        inherited: Iterable[PriceRow] = (),
+        accounts: Sequence[str] = (),
+    ) -> None:
+        """`accounts` runs from the caller's own up to the root; rows for others are left out."""
+        self.provider = provider
+        self.model = model
+        self.rows = tuple(rows)
+        self.inherited = tuple(inherited)
+        depth = {account: -index for index, account in enumerate(accounts)}
+        ours = [row for row in self.rows if row.account is None or row.account in depth]
+        beneath = [row for row in self.inherited if row.account is None or row.account in depth]
+        ranked = [(_precedence(row, depth, own=True), row) for row in ours]
+        ranked += [(_precedence(row, depth, own=False), row) for row in beneath]
+        ranked.sort(key=lambda each: each[0], reverse=True)
+        self._slots: dict[tuple[str, str], list[PriceRow]] = {}
+        for _, row in ranked:
+            self._slots.setdefault((row.service_tier, row.meter), []).append(row)
+        applicable = [row for _, row in ranked]
+        self.thresholds = tuple(sorted({row.context_over for row in applicable} - {0}))
+        self.tiers = frozenset(row.service_tier for row in applicable) - {""}
+        self._hours = tuple(sorted({row.hours for row in applicable if row.hours is not None}))
+        self._instants = _instants(applicable)
+        self._overriding = frozenset(
+            row.account for row in (*self.rows, *self.inherited) if row.account is not None
+        )
+        self._spans: dict[tuple[str, int], _Span] = {}
+        self._answers: dict[tuple[str, int, int, tuple[bool, ...]], Rates] = {}
+        self._contracts: dict[tuple[str, ...], RateCard] = {}
+        self.list_card = self
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether anybody ever priced anything of this model."""
+        return bool(self.rows or self.inherited)
+
+    def for_accounts(self, accounts: Sequence[str]) -> RateCard:
+        """The card a caller pays whose accounts, own first, up to the root, are these."""
+        if not self._overriding:
+            return self
+        ours = tuple(account for account in accounts if account in self._overriding)
+        if not ours:
+            return self
+        card = self._contracts.get(ours)
+        if card is None:
+            card = RateCard(self.provider, self.model, self.rows, inherited=self.inherited, accounts=ours)
+            card.list_card = self
+            self._contracts[ours] = card
+        return card
+
+    def rates(self, at_us: int, service_tier: str | None = "", input_total: int = 0) -> Rates:
+        """What each meter pays for a call of that time, tier and total input (in tokens)."""
+        bucket = bisect_left(self.thresholds, input_total) if self.thresholds else 0
+        span = self._spans.get((service_tier or "", bucket))
+        if span is not None and span.start_us <= at_us < span.end_us:
+            return span.rates
+        return self._find(at_us, service_tier or "", bucket)
+
+    def _find(self, at_us: int, service_tier: str, bucket: int) -> Rates:
+        tier = service_tier if service_tier in self.tiers else service_tier.lower()
+        if tier in STANDARD_TIERS:
+            tier = ""
+        elif tier not in self.tiers:
+            tier = UNPRICED_TIER
+        date = bisect_right(self._instants, at_us)
+        hours = tuple(each.cover(at_us) for each in self._hours)
+        key = (tier, bucket, date, hours)
+        rates = self._answers.get(key)
+        if rates is None:
+            rates = self._answers[key] = self._resolve(at_us, tier, bucket)
+        # Hours make rates come and go within a day; only a card without them can say until when they hold.
+        # A tier that nobody priced may have any name, and names must not fill the memory.
+        if not hours and (tier == service_tier or service_tier in STANDARD_TIERS):
+            start = self._instants[date - 1] if date else -_NEVER
+            end = self._instants[date] if date < len(self._instants) else _NEVER
+            self._spans[service_tier, bucket] = _Span(start, end, rates)
+        return rates
+
+    def _resolve(self, at_us: int, tier: str, bucket: int) -> Rates:
+        over = self.thresholds[bucket - 1] if bucket else 0
+        meters = dict.fromkeys((*FALLBACKS, *(meter for _, meter in self._slots)))
+        rows: dict[str, PriceRow] = {}
+        for meter in meters:
+            row = self.row_for(meter, at_us, tier, over)
+            if row is not None:
+                rows[meter] = row
+        tiered = tier == "" or any(row.service_tier == tier for row in rows.values())
+        return Rates(rows, () if tiered else (UNPRICED_TIER,), "requests" in rows)
+
+    def row_for(self, meter: str, at_us: int, tier: str, over: int) -> PriceRow | None:
+        """The row `meter` pays at the instant, the tier and any input above `over` tokens."""
+        for candidate in FALLBACKS.get(meter, (meter,)):
+            for slot_tier in (tier, "") if tier else ("",):
+                for row in self._slots.get((slot_tier, candidate), ()):
+                    if row.context_over <= over and row.in_force(at_us):
+                        return row
+        return None
+
+
+def _precedence(row: PriceRow, depth: Mapping[str, int], *, own: bool) -> tuple[int, ...]:
+    """Sorts the rows of a meter and tier so that the first one that applies is the one that counts."""
+    return (
+        row.context_over,
+        int(row.account is not None),
+        depth.get(row.account, 0) if row.account is not None else 0,
+        int(own),
+        row.rank,
+        int(row.hours is not None),
+        row.effective_from_us,
+        row.recorded_at_us,
+    )
+
+
+def _instants(rows: Iterable[PriceRow]) -> tuple[int, ...]:
+    """Every instant at which some row comes into force or ends, in order."""
+    found = {row.effective_from_us for row in rows}
+    found.update(row.effective_to_us for row in rows if row.effective_to_us is not None)
+    return tuple(sorted(found))

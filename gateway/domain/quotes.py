@@ -1,0 +1,146 @@
+"""Quotes: the most a call can cost, before it is made; and the most output that an amount can pay.
+
+A quote bounds every usage whose input total is at most `input_tokens` and whose output total is at most
+`output_tokens`, in any split over the meters the call may use, plus the fees it may incur. It takes the
+dearest rate of each direction and adds what rounding line by line can add, so it is never below the cost
+and, where all rates are whole nano-USD, equal to the dearest one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+from gateway.domain.costing import UNPRICED
+from gateway.domain.prices import STANDARD_TIERS, RateCard, Rates
+from gateway.domain.usage import INPUT_METERS, OUTPUT_METERS
+
+__all__ = ["UNKNOWN_CONTEXT", "UNKNOWN_CONTEXT_TOKENS", "Asked", "Quote", "affordable_output", "quote"]
+
+# A call brings input that we cannot see to a model whose context window nobody recorded: the largest
+# window that the catalogue knew of when this was written.
+UNKNOWN_CONTEXT: Final = "unknown_context"
+UNKNOWN_CONTEXT_TOKENS: Final = 2_000_000
+
+# Meters that any call may turn out to use. OpenAI caches by itself and from gpt-5.6 on bills the writes
+# (openai-python `cache_write_tokens`), so a cache write needs no request for one.
+_PLAIN_INPUT: Final = frozenset(("input", "cache_read", "cache_write_5m"))
+_PLAIN_OUTPUT: Final = frozenset(("output", "reasoning"))
+
+
+class Asked(Protocol):
+    """What a quote needs to know of a call; `formats.base.Intent` is one."""
+
+    @property
+    def input_bound(self) -> int: ...
+    @property
+    def unseen_input(self) -> bool: ...
+    @property
+    def loops(self) -> int: ...
+    @property
+    def choices(self) -> int: ...
+    @property
+    def fees(self) -> Mapping[str, int]: ...
+    @property
+    def service_tier(self) -> str | None: ...
+    @property
+    def prices_apart(self) -> frozenset[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The worst case: tokens in and out, nano-USD, and flags (unpriced meters or tier, unknown context)."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_nano: int
+    flags: tuple[str, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """What a budget of tokens must hold."""
+        return self.input_tokens + self.output_tokens
+
+
+class _Case(NamedTuple):
+    """One tier and context bucket the call may end in, as pico-USD: `fixed + output * per_output`."""
+
+    fixed: int
+    per_output: int
+
+
+def quote(card: RateCard, asked: Asked, output_cap: int, context_window: int | None, at_us: int) -> Quote:
+    """The most the call can cost with `output_cap` tokens for each choice."""
+    tokens, flags = _input_tokens(asked, context_window)
+    output = asked.choices * output_cap
+    worst = 0
+    for case in _cases(card, asked, tokens, at_us):
+        worst = max(worst, (case.fixed + output * case.per_output) // 1000)
+    flags += _unpriced(card, asked, tokens, output, at_us)
+    return Quote(tokens, output, worst, flags)
+
+
+def affordable_output(
+    card: RateCard, asked: Asked, headroom_nano: int, ceiling: int, context_window: int | None, at_us: int
+) -> int:
+    """The largest output cap for each choice, up to `ceiling`, whose quote is at most `headroom_nano`.
+
+    0 where not one token of output fits, whether or not the input alone would.
+    """
+    tokens, _ = _input_tokens(asked, context_window)
+    most = ceiling
+    for case in _cases(card, asked, tokens, at_us):
+        left = 1000 * headroom_nano + 999 - case.fixed
+        if left < 0:
+            return 0
+        if case.per_output:
+            most = min(most, left // (case.per_output * asked.choices))
+    return max(most, 0)
+
+
+def _input_tokens(asked: Asked, context_window: int | None) -> tuple[int, tuple[str, ...]]:
+    flags: tuple[str, ...] = ()
+    bound = asked.input_bound
+    if asked.unseen_input:
+        if context_window is None:
+            context_window = UNKNOWN_CONTEXT_TOKENS
+            flags = (UNKNOWN_CONTEXT,)
+        bound = max(bound, context_window)
+    return bound * asked.loops, flags
+
+
+def _cases(card: RateCard, asked: Asked, tokens: int, at_us: int) -> Iterator[_Case]:
+    """Every tier and context bucket the call may end in.
+
+    A provider may serve the standard tier where another was asked for, so both are cases.
+    """
+    tier = asked.service_tier or ""
+    tiers = ("",) if tier in STANDARD_TIERS else (tier, "")
+    reached = [threshold for threshold in card.thresholds if threshold < tokens]
+    for name in tiers:
+        for most in (*reached, tokens):
+            yield _case(card.rates(at_us, name, most), asked, most)
+
+
+def _case(rates: Rates, asked: Asked, tokens: int) -> _Case:
+    apart = asked.prices_apart
+    inputs = [meter for meter in INPUT_METERS if meter in _PLAIN_INPUT or meter in apart]
+    outputs = [meter for meter in OUTPUT_METERS if meter in _PLAIN_OUTPUT or meter in apart]
+    rows = rates.rows
+    entering = [rows[meter].price_pico for meter in inputs if meter in rows]
+    leaving = [rows[meter].price_pico for meter in outputs if meter in rows]
+    fees = [(uses, rows[meter].price_pico) for meter, uses in asked.fees.items() if meter in rows]
+    if rates.per_request:
+        fees.append((1, rows["requests"].price_pico))
+    fixed = tokens * max(entering, default=0) + sum(uses * price for uses, price in fees)
+    # Every line whose price is no whole nano-USD may be rounded up by half of one.
+    uneven = sum(price % 1000 != 0 for price in (*entering, *leaving, *(price for _, price in fees)))
+    return _Case(fixed + 500 * uneven, max(leaving, default=0))
+
+
+def _unpriced(card: RateCard, asked: Asked, tokens: int, output: int, at_us: int) -> tuple[str, ...]:
+    rates = card.rates(at_us, asked.service_tier, tokens)
+    needed = {"input": tokens, "output": output, **asked.fees}
+    missing = tuple(UNPRICED + meter for meter, most in needed.items() if most and meter not in rates.rows)
+    return rates.flags + missing
