@@ -1,0 +1,78 @@
+"""The upstream client: sends calls, keeps connections, watches the clock.
+
+While a connection to the target is idle, a call costs no task, no future and no await: `send` writes the
+request, and the listener hears of the response from inside the loop's read callback. Timeouts cost no
+timer per call or per chunk: one sweep looks at all connections (see `Limits.tick_s`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from gateway.relay.calls import Counters, Handle, Limits, Listener, Request, Target, Timeouts
+from gateway.relay.pool import Pool
+
+__all__ = ["Client"]
+
+
+class Client:
+    """Makes HTTP/1.1 calls to upstreams. Lives on one event loop, and is made while that runs."""
+
+    def __init__(self, limits: Limits, ca_file: str | None = None) -> None:
+        """`ca_file` holds further trusted CAs in PEM, beside the system's. Certificates are always verified.
+
+        Raises OSError (an ssl.SSLError is one) for a file that cannot be read.
+        """
+        self.limits = limits
+        self.counters = Counters()
+        self._tls = ssl.create_default_context()
+        self._tls.set_alpn_protocols(["http/1.1"])
+        if ca_file is not None:
+            self._tls.load_verify_locations(ca_file)
+        self._loop = asyncio.get_running_loop()
+        self._pools: dict[Target, Pool] = {}
+        self._ticking: asyncio.TimerHandle | None = None  # None while there is nothing to watch
+        self._is_closed = False
+
+    @property
+    def pools(self) -> list[Pool]:
+        """One pool per target so far, for the metrics."""
+        return list(self._pools.values())
+
+    def send(self, target: Target, request: Request, listener: Listener, timeouts: Timeouts) -> Handle:
+        """Begin a call: `request` is a whole HTTP/1.1 request (see `build_request`), in pieces or not.
+
+        The listener hears everything later, never from inside this method. A GET or HEAD that loses its
+        re-used connection is sent once more; anything else only while it cannot have been processed.
+        """
+        handle = Handle(request, listener, timeouts)
+        pool = self._pools.get(target)
+        if pool is None:
+            pool = self._open_pool(target)
+        pool.submit(handle)
+        if self._ticking is None and not self._is_closed:
+            self._ticking = self._loop.call_later(self.limits.tick_s, self._sweep)
+        return handle
+
+    async def aclose(self) -> None:
+        """Fail what runs, close every connection, and return when the sockets are closed."""
+        self._is_closed = True
+        if self._ticking is not None:
+            self._ticking.cancel()
+        await asyncio.gather(*(pool.aclose() for pool in self._pools.values()))
+
+    def _open_pool(self, target: Target) -> Pool:
+        pool = self._pools[target] = Pool(target, self._tls, self.limits, self.counters)
+        if self._is_closed:
+            pool.close()
+        return pool
+
+    def _sweep(self) -> None:
+        self._ticking = self._loop.call_later(self.limits.tick_s, self._sweep)
+        now = self._loop.time()
+        for pool in self.pools:
+            pool.sweep(now)
+        if all(pool.is_quiet for pool in self._pools.values()):
+            self._ticking.cancel()
+            self._ticking = None
