@@ -14,6 +14,7 @@ __all__ = ["build_head", "build_request", "head_prefix"]
 _PATH: Final = re.compile(r"/[\x21-\x7e]*")
 _METHOD: Final = re.compile(r"[A-Z]{3,16}")
 _AUTHORITY: Final = re.compile(r"[\x21-\x7e]+")
+_OWN_LINES: Final = 4
 _BAD_LINE: Final = re.compile(rb"\r\n[^:\r\n]*[^!#$%&'*+.^_`|~0-9A-Za-z:\r\n-]|\r\n:|\x00|\r(?!\n)|(?<!\r)\n")
 
 
@@ -21,7 +22,8 @@ def head_prefix(method: str, path: str, host: str, headers: Iterable[tuple[bytes
     """Everything of a request's head but its length: the same for many calls, so worth keeping.
 
     We always ask for `accept-encoding: identity`: usage is read beside the bytes, and compressing a
-    stream delays its events. Raises BadRequest for anything that would change where a line ends.
+    stream delays its events. The user agent is ours, because some front doors turn away requests without
+    one. Raises BadRequest for anything that would change where a line ends.
     """
     if not (_METHOD.fullmatch(method) and _PATH.fullmatch(path) and _AUTHORITY.fullmatch(host)):
         raise BadRequest(
@@ -29,11 +31,11 @@ def head_prefix(method: str, path: str, host: str, headers: Iterable[tuple[bytes
             "The upstream address holds a character that an HTTP request line cannot carry.",
             hint="Percent-encode blanks and non-ASCII characters in model names and paths.",
         )
-    lines = [f"{method} {path} HTTP/1.1\r\nhost: {host}\r\naccept-encoding: identity\r\n".encode()]
+    own = f"{method} {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: tollgate\r\naccept-encoding: identity\r\n"
     fields = [b"%b: %b\r\n" % header for header in headers]
-    head = b"".join(lines + fields)
+    head = b"".join([own.encode(), *fields])
     # One scan of the joined head: as many line ends as lines, and each line begins with a name.
-    if head.count(b"\n") != len(fields) + 3 or _BAD_LINE.search(head, 0, len(head) - 2):
+    if head.count(b"\n") != len(fields) + _OWN_LINES or _BAD_LINE.search(head, 0, len(head) - 2):
         raise BadRequest(
             "invalid_value",
             "A header holds a character that HTTP does not allow.",
