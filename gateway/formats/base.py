@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from gateway.domain.usage import Usage
+from gateway.formats.splice import Member
 
 __all__ = ["Counter", "Dialect", "Format", "InBandError", "Intent", "Report", "StreamMeter"]
 
@@ -41,6 +42,9 @@ class Intent:
     service_tier: str | None = None
     wants_usage: bool = False
     prices_apart: frozenset[str] = frozenset()  # meters beyond input/output the call may use: audio_input ...
+    allowance: int = 0
+    output_extra: int = 0
+    places: tuple[Member, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,9 @@ class Report:
     """What the provider said a call consumed, normalised into disjoint meters.
 
     `raw` is the provider's usage object, verbatim JSON. `unknown` names usage fields that no meter
-    stands for and that are not zero. `model` and `service_tier` are the served ones where told.
+    stands for and that are not zero, and says what did not add up. `model` and `service_tier` are the
+    served ones where told. `missing` names the sides (`input`, `output`) that the report has no figure
+    for although there must be one: those have to be counted.
     """
 
     usage: Usage
@@ -56,6 +62,7 @@ class Report:
     model: str | None = None
     service_tier: str | None = None
     unknown: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +109,25 @@ class StreamMeter(Protocol):
     def relayed_output(self) -> int:
         """Tokens counted so far in the output that was relayed (see `count`)."""
 
-    def feed(self, data: bytes) -> bytes: ...
+    def feed(self, data: bytes) -> bytes:
+        """Raise UpstreamFailed for a single event beyond all bounds."""
 
     def finish(self) -> bytes: ...
 
     def may_exceed(self, cap: int) -> bool:
-        """Cheap test: might the output relayed so far be more than `cap` tokens? Never falsely False."""
+        """Cheap test: might the output relayed so far be more than `cap` tokens? Never falsely False.
+
+        True as well when so much waits to be counted that it should be, to bound the memory it takes.
+        """
 
     def count(self, counter: Counter, budget_chars: int) -> bool:
         """Count at most `budget_chars` of the text not yet counted; True once nothing is left."""
 
-    def cut(self) -> bytes:
-        """The bytes that end this stream as if the cap had been reached upstream."""
+    def cut(self, usage: Usage | None = None) -> bytes:
+        """The bytes that end this stream as if the cap had been reached upstream.
+
+        `usage` is what was counted, told to a client that asked for usage. Nothing can be fed after it.
+        """
 
 
 class Format(Protocol):
@@ -135,15 +149,29 @@ class Format(Protocol):
     def upstream_body(
         self, body: bytes, intent: Intent, model: str, cap_field: str, output_cap: int
     ) -> bytes:
-        """The client's own bytes with model, output cap and usage request spliced in where they differ."""
+        """The client's own bytes with model, output cap and usage request spliced in where they differ.
+
+        `intent` is what `read` returned for this very body.
+        """
 
     def meter(self, intent: Intent) -> StreamMeter: ...
 
-    def read_reply(self, body: bytes) -> tuple[Report | None, InBandError | None]:
-        """The usage of a non-streamed reply; None where it tells none (absent is not zero)."""
+    def read_reply(
+        self, body: bytes, intent: Intent | None = None
+    ) -> tuple[Report | None, InBandError | None]:
+        """The usage of a non-streamed reply; None where it tells none (absent is not zero).
+
+        With the intent, per-use fees that no usage object tells of are in it.
+        """
 
     def reply_text(self, body: bytes) -> str:
         """The generated text of a non-streamed reply, for counting where usage is missing."""
 
     def prompt_text(self, body: bytes) -> str:
         """The text of a request, for counting the prompt."""
+
+    def prompt_tokens(self, body: bytes, counter: Counter) -> int:
+        """The prompt's text counted, with what the dialect adds to each message; media are not in it.
+
+        A long body takes long: this belongs in a thread.
+        """
