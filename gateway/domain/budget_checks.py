@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.domain.budgets import CAP_MAX, ENFORCEMENTS, UNITS, Budget, cap_to_text
 from gateway.domain.errors import BadRequest
-from gateway.domain.names import check_tags, end_user_name
+from gateway.domain.names import check_tags, end_user_name, problem_with
 from gateway.domain.patterns import check_patterns
 from gateway.domain.periods import validate
 from gateway.domain.scopes import check_each
@@ -37,9 +37,10 @@ def check_budget(budget: Budget) -> None:
 
 
 def _check_name(name: str) -> None:
-    if not name.strip() or len(name) > NAME_MAX_CHARACTERS or not name.isprintable():
-        hint = f"Give 1 to {NAME_MAX_CHARACTERS} printable characters: refusals and alerts show the name."
-        raise _invalid("name", f"{name[:40]!a} is no name for a budget", hint)
+    problem = problem_with(name, NAME_MAX_CHARACTERS)
+    if problem:
+        hint = f"Give 1 to {NAME_MAX_CHARACTERS} characters that refusals and alerts can show."
+        raise _invalid("name", f"The budget's name {problem}", hint)
 
 
 def _check_choice(param: str, value: str, choices: Sequence[str]) -> None:
@@ -59,8 +60,10 @@ def _check_scope(budget: Budget) -> None:
     check_patterns(budget.models, param="models")
     check_tags(budget.tags)
     check_each(budget.each)
-    if budget.end_user is not None:
-        end_user_name(budget.end_user, param="end_user")
+    if budget.end_user is not None and end_user_name(budget.end_user, param="end_user") != budget.end_user:
+        raise _invalid(
+            "end_user", "The end user's name has spaces around it", "No call's name has; leave them out."
+        )
 
 
 def _check_alerts(alert_at: Sequence[int]) -> None:

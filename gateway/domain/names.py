@@ -12,8 +12,19 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from gateway.domain.errors import BadRequest
+from gateway.domain.periods import HOUR_US
 
-__all__ = ["END_USER", "OTHER", "NameGate", "check_tags", "end_user_name", "merge_tags", "tag_kind"]
+__all__ = [
+    "END_USER",
+    "OTHER",
+    "NameGate",
+    "check_tags",
+    "end_user_name",
+    "merge_tags",
+    "problem_with",
+    "tag_kind",
+    "tag_name_problem",
+]
 
 # As wide as the columns they are stored in. OpenAI's `safety_identifier` has at most 128 characters.
 END_USER_MAX_CHARACTERS: Final = 255
@@ -26,7 +37,6 @@ TAGS_HEADER: Final = "x-tollgate-tags"
 # What new names share once an account has brought its share of them.
 OTHER: Final = "other"
 END_USER: Final = "end_user"
-HOUR_US: Final = 3_600_000_000
 
 # Control characters and line separators forge lines of logs and CSV; a lone surrogate is no text at all
 # and no database stores it.
@@ -36,7 +46,7 @@ _UNFIT: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 def end_user_name(text: str, *, param: str = "user") -> str:
     """The name of an end user without the spaces around it; BadRequest when it cannot be stored or shown."""
     name = text.strip(" ")
-    problem = _problem(name, END_USER_MAX_CHARACTERS)
+    problem = problem_with(name, END_USER_MAX_CHARACTERS)
     if problem:
         hint = f"Name end users by 1 to {END_USER_MAX_CHARACTERS} characters, such as your own id for them."
         raise BadRequest("invalid_value", f"The end user's name {problem}.", hint=hint, param=param)
@@ -67,12 +77,12 @@ def merge_tags(key_tags: Mapping[str, str], header_value: str) -> dict[str, str]
 def check_tags(tags: Mapping[str, str], *, param: str = "tags") -> None:
     """Raise BadRequest, naming the tag, for tags of a key, a budget or a call that cannot be kept."""
     for name, value in tags.items():
-        problem = _problem(name, TAG_NAME_MAX_CHARACTERS)
-        if problem or "," in name or "=" in name:
-            raise _invalid_tag(name, f"has a name that {problem or 'contains a comma or ='}", param)
-        problem = _problem(value, TAG_VALUE_MAX_CHARACTERS)
-        if problem or "," in value:
-            raise _invalid_tag(name, f"has a value that {problem or 'contains a comma'}", param)
+        problem = tag_name_problem(name)
+        if problem:
+            raise _invalid_tag(name, f"has a name that {problem}", param)
+        problem = problem_with(value, TAG_VALUE_MAX_CHARACTERS)
+        if problem:
+            raise _invalid_tag(name, f"has a value that {problem}", param)
     _check_number(tags, param)
 
 
@@ -92,8 +102,15 @@ def _invalid_tag(name: str, problem: str, param: str) -> BadRequest:
     )
 
 
-def _problem(text: str, most: int) -> str | None:
-    """What is wrong with a name or value, as the end of a sentence."""
+def tag_name_problem(name: str) -> str | None:
+    """What is wrong with the name of a tag, as the end of a sentence; None when nothing is."""
+    if "," in name or "=" in name:
+        return "contains a comma or an equals sign"
+    return problem_with(name, TAG_NAME_MAX_CHARACTERS)
+
+
+def problem_with(text: str, most: int) -> str | None:
+    """What keeps a text of at most `most` characters from being stored and shown; None when nothing does."""
     if not text:
         return "is empty"
     if len(text) > most:
@@ -131,13 +148,7 @@ class NameGate:
 
     def admit(self, account: str, kind: str, name: str, now_us: int) -> str:
         """The name if it is known or may be new, else `other`. `kind` is `end_user` or a `tag_kind`."""
-        if self._knows(account, kind, name):
-            self.know(account, kind, name)
-            return name
-        if not self._may_be_new(account, now_us):
-            return OTHER
-        self.know(account, kind, name)
-        return name
+        return name if self._passes(account, kind, name, now_us) else OTHER
 
     def admit_tags(
         self, account: str, tags: Mapping[str, str], own: Mapping[str, str], now_us: int
@@ -148,13 +159,13 @@ class NameGate:
         """
         admitted = {}
         for name, value in tags.items():
-            kind = tag_kind(name)
-            shown = value if name in own else self.admit(account, kind, value, now_us)
-            if shown == value:
+            if name in own:
+                admitted[name] = value
+            elif self._passes(account, tag_kind(name), value, now_us):
                 self.know(account, "tag", name)
                 admitted[name] = value
             elif self._knows(account, "tag", name):
-                admitted[name] = shown
+                admitted[name] = OTHER
             else:
                 admitted.setdefault(OTHER, OTHER)
         return admitted
@@ -168,6 +179,12 @@ class NameGate:
     def pin(self, names: Iterable[tuple[str, str]]) -> None:
         """Set the (kind, name) pairs that budgets name: these never become `other`, or they would escape."""
         self._pinned = frozenset(names)
+
+    def _passes(self, account: str, kind: str, name: str, now_us: int) -> bool:
+        passes = self._knows(account, kind, name) or self._may_be_new(account, now_us)
+        if passes:
+            self.know(account, kind, name)
+        return passes
 
     def _knows(self, account: str, kind: str, name: str) -> bool:
         known = hash((account, kind, name))

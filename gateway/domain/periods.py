@@ -33,8 +33,11 @@ from gateway.domain.zones import (
 
 __all__ = [
     "BUCKETS",
+    "DAY_US",
     "EARLIEST_US",
+    "HOUR_US",
     "LATEST_US",
+    "MINUTE_US",
     "PERIODS",
     "SLOT_US",
     "Buckets",
@@ -50,7 +53,8 @@ __all__ = [
 MINUTE_US: Final = 60 * SECOND_US
 HOUR_US: Final = 60 * MINUTE_US
 DAY_US: Final = 24 * HOUR_US
-# The storage grain of sums. Every zone in use since 1972 is a whole number of quarter hours from UTC.
+# The storage grain of sums. Since 1979 (Pacific/Kiritimati) every zone is a whole number of quarter hours
+# from UTC.
 SLOT_US: Final = 15 * MINUTE_US
 
 _EPOCH_ORDINAL: Final = EPOCH.toordinal()
@@ -236,7 +240,7 @@ class Buckets:
     def start_of(self, at_us: int) -> int:
         """The start of the bucket that an instant, such as the start of a slot, lies in.
 
-        A slot belongs to the bucket its start is in: only in zones of long ago does a day begin inside one.
+        A slot belongs to the bucket its start is in. No zone's hour or day begins inside a slot since 1980.
         """
         index = bisect_right(self._starts, at_us) - 1
         assert index >= 0, "the instant lies before the report"

@@ -12,7 +12,7 @@ from typing import Final
 
 from gateway.domain.budgets import Budget
 from gateway.domain.errors import BadRequest
-from gateway.domain.names import END_USER, tag_kind
+from gateway.domain.names import END_USER, tag_kind, tag_name_problem
 from gateway.domain.patterns import matches_model
 
 __all__ = [
@@ -50,12 +50,14 @@ class Dimension:
 
     `covers` is true when the budget does not narrow it, or the call matches. `value` is what a call has in
     this dimension, for budgets with `each`; a dimension that `takes_name` is spelt `each_name:NAME`.
+    `names` are the (kind, name) pairs of a budget that callers choose freely.
     """
 
     covers: Callable[[Budget, Scope], bool]
     each_name: str | None = None
     takes_name: bool = False
     value: Callable[[Scope, str], str | None] = lambda scope, name: None
+    names: Callable[[Budget], Iterable[tuple[str, str]]] = lambda budget: ()
 
 
 DIMENSIONS: Final[tuple[Dimension, ...]] = (
@@ -70,6 +72,7 @@ DIMENSIONS: Final[tuple[Dimension, ...]] = (
         covers=lambda budget, scope: budget.end_user is None or budget.end_user == scope.end_user,
         each_name=END_USER,
         value=lambda scope, _: scope.end_user,
+        names=lambda budget: () if budget.end_user is None else ((END_USER, budget.end_user),),
     ),
     Dimension(
         covers=lambda budget, scope: all(
@@ -78,6 +81,7 @@ DIMENSIONS: Final[tuple[Dimension, ...]] = (
         each_name="tag",
         takes_name=True,
         value=lambda scope, name: scope.tags.get(name),
+        names=lambda budget: ((tag_kind(tag), value) for tag, value in budget.tags.items()),
     ),
     Dimension(
         covers=lambda budget, scope: (
@@ -121,22 +125,15 @@ def check_each(each: str | None) -> None:
         return
     kind, colon, name = each.partition(":")
     dimension = _EACH.get(kind)
-    if dimension is None or dimension.takes_name != bool(colon and name):
-        spelt = [
-            f"{known.each_name}:NAME" if known.takes_name else f"{known.each_name}"
-            for known in _EACH.values()
-        ]
-        raise BadRequest(
-            "invalid_value",
-            f"A budget cannot have each {each!r}.",
-            hint=f"Use one of {', '.join(spelt)}.",
-            param="each",
-        )
+    if dimension is not None and (tag_name_problem(name) is None if dimension.takes_name else not colon):
+        return
+    spelt = ", ".join(f"{name}:NAME" if known.takes_name else name for name, known in _EACH.items())
+    message = f"A budget cannot have each {each[:40]!a}."
+    raise BadRequest("invalid_value", message, hint=f"Use one of {spelt}.", param="each")
 
 
 def names_in(budgets: Iterable[Budget]) -> Iterator[tuple[str, str]]:
     """The (kind, name) pairs that budgets name, for `NameGate.pin`."""
     for budget in budgets:
-        if budget.end_user is not None:
-            yield END_USER, budget.end_user
-        yield from ((tag_kind(name), value) for name, value in budget.tags.items())
+        for dimension in DIMENSIONS:
+            yield from dimension.names(budget)

@@ -74,7 +74,7 @@ def _offset(reading: datetime) -> int:
 def check_timezone(timezone: str, *, param: str = "timezone") -> None:
     """Raise BadRequest for anything but a name in the IANA database; the hint has the likeliest one meant."""
     names = _names()
-    if timezone in names.values():
+    if names.get(timezone.lower()) == timezone:
         return
     meant = difflib.get_close_matches(timezone[:_LONGEST_NAME].lower(), names, n=1)
     hint = (
