@@ -22,6 +22,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -36,6 +37,7 @@ __all__ = [
     "PriceRow",
     "RateCard",
     "Rates",
+    "with_id",
 ]
 
 GENAI: Final = 10
@@ -258,6 +260,15 @@ class RateCard:
                     if row.context_over <= over and row.in_force(at_us):
                         return row
         return None
+
+
+def with_id(row: PriceRow) -> PriceRow:
+    """The row with its id: the same for the same price of the same slot, date and rank.
+
+    So writing a price twice is one row, whatever it was called and whenever it came.
+    """
+    key = (*row[1:9], row.account, row.rank)
+    return row._replace(id="price_" + blake2b(repr(key).encode(), digest_size=12).hexdigest())
 
 
 def _precedence(row: PriceRow, depth: Mapping[str, int], *, own: bool) -> tuple[int, ...]:
