@@ -1,0 +1,39 @@
+"""The one application: every provider under its own path prefix, and the control interface beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Route
+
+from gateway.simulators.control import control_routes
+from gateway.simulators.dialects import openai_chat
+from gateway.simulators.exchange import Dialect, Exchange
+from gateway.simulators.stage import Stage
+
+__all__ = ["PREFIXES", "build_app"]
+
+# Where each provider's SDK is pointed at, after the server's address.
+PREFIXES: Final = {
+    "openai": "/openai/v1",
+    "deepseek": "/deepseek/v1",
+    "azure": "/azure",
+    "anthropic": "/anthropic",
+    "gemini": "/gemini",
+}
+_PATHS: Final[Sequence[tuple[str, str, str, Dialect]]] = (
+    ("openai", "POST", "/openai/v1/chat/completions", openai_chat.chat),
+    ("openai", "GET", "/openai/v1/models", openai_chat.list_models),
+    ("openai", "GET", "/openai/v1/models/{model}", openai_chat.show_model),
+)
+
+
+def build_app(stage: Stage) -> Starlette:
+    """The application of one server, whose calls share one stage."""
+    routes: list[BaseRoute] = [
+        Route(path, Exchange(stage, provider, dialect), methods=[method])
+        for provider, method, path, dialect in _PATHS
+    ]
+    return Starlette(routes=[*routes, *control_routes(stage)])

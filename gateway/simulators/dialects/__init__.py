@@ -1,0 +1,1 @@
+"""What each provider accepts, answers and rejects, as its recorded traffic shows."""

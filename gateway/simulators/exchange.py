@@ -1,0 +1,118 @@
+"""One request and its answer: reads it, books it, lets the dialect answer, delivers, closes the book."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.simulators.behaviour import BehaviourError
+from gateway.simulators.bill import SeenRequest, without_secrets
+from gateway.simulators.delivery import Body, Call, Stream, deliver
+from gateway.simulators.stage import Stage
+from gateway.simulators.wire import ClientGone, Headers, Wire
+
+__all__ = ["Dialect", "Exchange", "Rejection", "Request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as a dialect sees it. Header names are lower case; `params` are the parts of the path."""
+
+    method: str
+    path: str
+    params: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+    def bearer(self) -> str | None:
+        """The key in ``Authorization: Bearer``, if there is one."""
+        scheme, _, key = self.headers.get("authorization", "").partition(" ")
+        return key.strip() or None if scheme.lower() == "bearer" else None
+
+
+@dataclass(slots=True)
+class Rejection(Exception):
+    """An error answer of a provider: its status, its body, its headers."""
+
+    status: int
+    document: Any
+    headers: Headers = field(default_factory=list)
+    content_type: bytes = b"application/json"
+    indent: int | None = 2
+
+    def body(self) -> Body:
+        """The answer to deliver."""
+        separators = None if self.indent else (",", ":")
+        text = json.dumps(self.document, indent=self.indent, separators=separators, ensure_ascii=False)
+        return Body(text.encode(), self.status, self.headers, self.content_type)
+
+
+# Answers a request, having set the call's behaviour and opened its bill. Raises Rejection.
+Dialect = Callable[[Request, Call], Body | Stream]
+
+
+class Exchange:
+    """The ASGI endpoint of one path of one provider."""
+
+    def __init__(self, stage: Stage, provider: str, dialect: Dialect) -> None:
+        self._stage = stage
+        self._provider = provider
+        self._dialect = dialect
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; a client that leaves is noted on the bill and is no error."""
+        wire = Wire(scope, receive, send)
+        call = Call(wire, self._stage, self._stage.bill.open(self._provider, scope["path"]))
+        await self._stage.announce()
+        try:
+            request = _read(scope, await wire.body())
+            self._stage.transcript.add(_seen(request, scope, call))
+            await deliver(call, self._answer(request, call))
+            call.billed.ending = call.ending
+        except ClientGone:
+            call.billed.ending = "client_gone"
+        finally:
+            await wire.release()
+            await self._stage.announce()
+
+    def _answer(self, request: Request, call: Call) -> Body | Stream:
+        try:
+            return self._dialect(request, call)
+        except Rejection as rejection:
+            call.ending = "error"
+            call.billed.status = rejection.status
+            return rejection.body()
+        except BehaviourError as error:
+            call.ending = "error"
+            call.billed.status = 400
+            return Rejection(400, {"error": {"type": "simulator_error", "message": str(error)}}).body()
+
+
+def _read(scope: Scope, body: bytes) -> Request:
+    return Request(
+        method=scope["method"],
+        path=scope["path"],
+        params=scope.get("path_params", {}),
+        query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+        body=body,
+    )
+
+
+def _seen(request: Request, scope: Scope, call: Call) -> SeenRequest:
+    query = {name: f"***{value[-4:]}" if name == "key" else value for name, value in request.query.items()}
+    return SeenRequest(
+        id=call.billed.id,
+        provider=call.billed.provider,
+        method=request.method,
+        path=request.path,
+        query=urlencode(query),
+        headers=without_secrets(scope["headers"]),
+        body=request.body,
+    )
