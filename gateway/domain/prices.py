@@ -19,12 +19,12 @@ the call's input exceeds goes before the lower ones. A meter without any row is 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
+
+from gateway.domain.usage import INPUT_METERS, OUTPUT_METERS
+from gateway.domain.zones import offset_us, zone
 
 __all__ = [
     "FALLBACKS",
@@ -33,6 +33,7 @@ __all__ = [
     "SEED",
     "STANDARD_TIERS",
     "UNPRICED_TIER",
+    "Dearest",
     "Hours",
     "PriceRow",
     "RateCard",
@@ -69,6 +70,10 @@ FALLBACKS: Final[Mapping[str, tuple[str, ...]]] = {
     "video_output": ("video_output", "output"),
 }
 
+# Meters that any call may turn out to use. OpenAI caches by itself and from gpt-5.6 on bills the writes
+# (openai-python `cache_write_tokens`), so a cache write needs no request for one.
+_PLAIN: Final = frozenset({"input", "cache_read", "cache_write_5m", "output", "reasoning"})
+
 _US_PER_MINUTE: Final = 60_000_000
 _NEVER: Final = 2**63 - 1
 
@@ -85,11 +90,8 @@ class Hours(NamedTuple):
 
     def cover(self, at_us: int) -> bool:
         """Whether the instant falls into the span, by the zone's wall clock."""
-        if self.timezone == "UTC":
-            minute = at_us // _US_PER_MINUTE % 1440
-        else:
-            local = datetime.fromtimestamp(at_us // 1_000_000, ZoneInfo(self.timezone))
-            minute = local.hour * 60 + local.minute
+        ahead_us = 0 if self.timezone == "UTC" else offset_us(zone(self.timezone), at_us)
+        minute = (at_us + ahead_us) // _US_PER_MINUTE % 1440
         if self.end < self.start:
             return minute >= self.start or minute < self.end
         return self.start <= minute < self.end
@@ -130,7 +132,17 @@ class PriceRow(NamedTuple):
         return self.hours is None or self.hours.cover(at_us)
 
 
-@dataclass(frozen=True, slots=True)
+class Dearest(NamedTuple):
+    """The dearest rates of each direction in pico-USD, and how many of the rates considered are uneven.
+
+    A line whose rate is no whole number of nano-USD may be rounded up by half of one.
+    """
+
+    input_pico: int
+    output_pico: int
+    uneven: int
+
+
 class Rates:
     """What each meter pays in one situation: `rows` has an entry for every meter that has a price.
 
@@ -138,9 +150,27 @@ class Rates:
     tier's then. `per_request` says that a call pays a fee for itself, whatever it consumes.
     """
 
-    rows: Mapping[str, PriceRow]
-    flags: tuple[str, ...]
-    per_request: bool
+    __slots__ = ("_dearest", "flags", "per_request", "rows")
+
+    def __init__(self, rows: Mapping[str, PriceRow], flags: tuple[str, ...] = ()) -> None:
+        self.rows = rows
+        self.flags = flags
+        self.per_request = "requests" in rows
+        self._dearest: dict[frozenset[str], Dearest] = {}
+
+    def dearest(self, apart: frozenset[str]) -> Dearest:
+        """The dearest rates among the meters any call may use and those in `apart`."""
+        found = self._dearest.get(apart)
+        if found is None:
+            entering = self._picos(meter for meter in INPUT_METERS if meter in _PLAIN or meter in apart)
+            leaving = self._picos(meter for meter in OUTPUT_METERS if meter in _PLAIN or meter in apart)
+            uneven = sum(pico % 1000 != 0 for pico in (*entering, *leaving))
+            found = Dearest(max(entering, default=0), max(leaving, default=0), uneven)
+            self._dearest[apart] = found
+        return found
+
+    def _picos(self, meters: Iterable[str]) -> list[int]:
+        return [self.rows[meter].price_pico for meter in meters if meter in self.rows]
 
 
 class _Span(NamedTuple):
@@ -246,20 +276,19 @@ class RateCard:
         meters = dict.fromkeys((*FALLBACKS, *(meter for _, meter in self._slots)))
         rows: dict[str, PriceRow] = {}
         for meter in meters:
-            row = self.row_for(meter, at_us, tier, over)
+            row = next(self.candidates(meter, at_us, tier, over), None)
             if row is not None:
                 rows[meter] = row
         tiered = tier == "" or any(row.service_tier == tier for row in rows.values())
-        return Rates(rows, () if tiered else (UNPRICED_TIER,), "requests" in rows)
+        return Rates(rows, () if tiered else (UNPRICED_TIER,))
 
-    def row_for(self, meter: str, at_us: int, tier: str, over: int) -> PriceRow | None:
-        """The row `meter` pays at the instant, the tier and any input above `over` tokens."""
+    def candidates(self, meter: str, at_us: int, tier: str, over: int) -> Iterator[PriceRow]:
+        """The rows in force that `meter` could pay with any input above `over` tokens; the first counts."""
         for candidate in FALLBACKS.get(meter, (meter,)):
             for slot_tier in (tier, "") if tier else ("",):
                 for row in self._slots.get((slot_tier, candidate), ()):
                     if row.context_over <= over and row.in_force(at_us):
-                        return row
-        return None
+                        yield row
 
 
 def with_id(row: PriceRow) -> PriceRow:

@@ -14,7 +14,6 @@ from typing import Final, NamedTuple, Protocol
 
 from gateway.domain.costing import UNPRICED
 from gateway.domain.prices import STANDARD_TIERS, RateCard, Rates
-from gateway.domain.usage import INPUT_METERS, OUTPUT_METERS
 
 __all__ = ["UNKNOWN_CONTEXT", "UNKNOWN_CONTEXT_TOKENS", "Asked", "Quote", "affordable_output", "quote"]
 
@@ -23,14 +22,14 @@ __all__ = ["UNKNOWN_CONTEXT", "UNKNOWN_CONTEXT_TOKENS", "Asked", "Quote", "affor
 UNKNOWN_CONTEXT: Final = "unknown_context"
 UNKNOWN_CONTEXT_TOKENS: Final = 2_000_000
 
-# Meters that any call may turn out to use. OpenAI caches by itself and from gpt-5.6 on bills the writes
-# (openai-python `cache_write_tokens`), so a cache write needs no request for one.
-_PLAIN_INPUT: Final = frozenset(("input", "cache_read", "cache_write_5m"))
-_PLAIN_OUTPUT: Final = frozenset(("output", "reasoning"))
-
 
 class Asked(Protocol):
-    """What a quote needs to know of a call; `formats.base.Intent` is one."""
+    """What a quote needs to know of a call; `formats.base.Intent` is one.
+
+    `input_bound` tokens can be seen, `unseen_input` says that there is more; all of it is read `loops`
+    times. `output_extra` is what each choice may be billed beyond its cap (rejected predictions). `fees`
+    bounds the per-use meters, `prices_apart` names the meters beyond text that the call may use.
+    """
 
     @property
     def input_bound(self) -> int: ...
@@ -40,6 +39,8 @@ class Asked(Protocol):
     def loops(self) -> int: ...
     @property
     def choices(self) -> int: ...
+    @property
+    def output_extra(self) -> int: ...
     @property
     def fees(self) -> Mapping[str, int]: ...
     @property
@@ -73,7 +74,7 @@ class _Case(NamedTuple):
 def quote(card: RateCard, asked: Asked, output_cap: int, context_window: int | None, at_us: int) -> Quote:
     """The most the call can cost with `output_cap` tokens for each choice."""
     tokens, flags = _input_tokens(asked, context_window)
-    output = asked.choices * output_cap
+    output = asked.choices * (output_cap + asked.output_extra)
     worst = 0
     for case in _cases(card, asked, tokens, at_us):
         worst = max(worst, (case.fixed + output * case.per_output) // 1000)
@@ -95,7 +96,7 @@ def affordable_output(
         if left < 0:
             return 0
         if case.per_output:
-            most = min(most, left // (case.per_output * asked.choices))
+            most = min(most, left // (case.per_output * asked.choices) - asked.output_extra)
     return max(most, 0)
 
 
@@ -117,30 +118,42 @@ def _cases(card: RateCard, asked: Asked, tokens: int, at_us: int) -> Iterator[_C
     """
     tier = asked.service_tier or ""
     tiers = ("",) if tier in STANDARD_TIERS else (tier, "")
-    reached = [threshold for threshold in card.thresholds if threshold < tokens]
     for name in tiers:
-        for most in (*reached, tokens):
-            yield _case(card.rates(at_us, name, most), asked, most)
+        for threshold in card.thresholds:
+            if threshold < tokens:
+                yield _case(card.rates(at_us, name, threshold), asked, threshold)
+        yield _case(card.rates(at_us, name, tokens), asked, tokens)
 
 
 def _case(rates: Rates, asked: Asked, tokens: int) -> _Case:
-    apart = asked.prices_apart
-    inputs = [meter for meter in INPUT_METERS if meter in _PLAIN_INPUT or meter in apart]
-    outputs = [meter for meter in OUTPUT_METERS if meter in _PLAIN_OUTPUT or meter in apart]
-    rows = rates.rows
-    entering = [rows[meter].price_pico for meter in inputs if meter in rows]
-    leaving = [rows[meter].price_pico for meter in outputs if meter in rows]
-    fees = [(uses, rows[meter].price_pico) for meter, uses in asked.fees.items() if meter in rows]
-    if rates.per_request:
-        fees.append((1, rows["requests"].price_pico))
-    fixed = tokens * max(entering, default=0) + sum(uses * price for uses, price in fees)
-    # Every line whose price is no whole nano-USD may be rounded up by half of one.
-    uneven = sum(price % 1000 != 0 for price in (*entering, *leaving, *(price for _, price in fees)))
-    return _Case(fixed + 500 * uneven, max(leaving, default=0))
+    dearest = rates.dearest(asked.prices_apart)
+    fixed = tokens * dearest.input_pico + 500 * dearest.uneven
+    if asked.fees or rates.per_request:
+        fixed += sum(map(_fee, _uses(rates, asked)))
+    return _Case(fixed, dearest.output_pico)
+
+
+def _uses(rates: Rates, asked: Asked) -> Iterator[tuple[int, int]]:
+    """The most uses of each priced fee, with its price in pico-USD."""
+    for meter, uses in asked.fees.items():
+        row = rates.rows.get(meter)
+        if row is not None:
+            yield uses, row.price_pico
+    if rates.per_request and "requests" not in asked.fees:
+        yield 1, rates.rows["requests"].price_pico
+
+
+def _fee(uses_and_price: tuple[int, int]) -> int:
+    uses, pico = uses_and_price
+    return uses * pico + (500 if pico % 1000 else 0)
 
 
 def _unpriced(card: RateCard, asked: Asked, tokens: int, output: int, at_us: int) -> tuple[str, ...]:
     rates = card.rates(at_us, asked.service_tier, tokens)
+    rows = rates.rows
+    if "input" in rows and "output" in rows and not asked.fees:
+        return rates.flags
     needed = {"input": tokens, "output": output, **asked.fees}
-    missing = tuple(UNPRICED + meter for meter, most in needed.items() if most and meter not in rates.rows)
-    return rates.flags + missing
+    return rates.flags + tuple(
+        UNPRICED + meter for meter, most in needed.items() if most and meter not in rows
+    )
