@@ -146,6 +146,11 @@ class NameGate:
         self._hour = 0
         self._new: dict[str, int] = {}
 
+    @property
+    def size(self) -> int:
+        """How many names are remembered; never more than `most_known`."""
+        return len(self._younger) + len(self._older)
+
     def admit(self, account: str, kind: str, name: str, now_us: int) -> str:
         """The name if it is known or may be new, else `other`. `kind` is `end_user` or a `tag_kind`."""
         return name if self._passes(account, kind, name, now_us) else OTHER
