@@ -20,6 +20,7 @@ __all__ = ["Connection", "Owner"]
 # With a water mark of one byte the transport calls `pause_writing` whenever the kernel did not take a
 # request whole, which is how we know what `request_sent` is.
 _HIGH_WATER: Final = 1
+_FIRST_INTERIM: Final = 100
 _FIRST_FINAL: Final = 200
 _HEAD_TOO_LARGE: Final = "The response's headers are larger than allowed."
 
@@ -220,6 +221,8 @@ class Connection(asyncio.Protocol):
         if self._complete:
             return
         status = self._parser.get_status_code()
+        if status < _FIRST_INTERIM:
+            raise httptools.HttpParserError("a status has three digits, the first not 0")
         if status < _FIRST_FINAL:
             self._headers = []  # 100 and 103 announce; only what follows is the response
             return

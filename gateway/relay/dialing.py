@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from gateway.relay.calls import Target, UpstreamFailure
 from gateway.relay.connection import Connection
 
-__all__ = ["dial"]
+__all__ = ["Address", "connect_first", "dial", "interleave"]
 
 # RFC 8305 5: how long the tries under way have before the next address joins them.
 _STAGGER_S: Final = 0.25
@@ -29,7 +29,9 @@ _KEEPALIVE: Final = (
 )
 
 
-class _Address(NamedTuple):
+class Address(NamedTuple):
+    """Where a socket can be connected to."""
+
     family: int
     sockaddr: Any  # a pair for IPv4, four values for IPv6
 
@@ -43,7 +45,7 @@ async def dial(
     except (OSError, UnicodeError) as error:
         return UpstreamFailure("dns", "no", f"The name {target.host} has no address: {_words(error)}.")
     try:
-        sock = await _connect_first(addresses)
+        sock = await connect_first(addresses)
     except OSError as error:
         return UpstreamFailure("connect", "no", f"No connection to {target.authority}: {_words(error)}.")
     loop = asyncio.get_running_loop()
@@ -63,8 +65,8 @@ async def dial(
     return connection
 
 
-async def _resolve(target: Target) -> list[_Address]:
-    """All addresses of the host, families taking turns, the system's first choice first (RFC 8305 4)."""
+async def _resolve(target: Target) -> list[Address]:
+    """All addresses of the host, the system's first choice first (RFC 6724), families taking turns."""
     try:
         # An address needs no look-up, and so no thread.
         found = socket.getaddrinfo(
@@ -73,14 +75,18 @@ async def _resolve(target: Target) -> list[_Address]:
     except socket.gaierror:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    addresses = [_Address(family, sockaddr) for family, _, _, _, sockaddr in found]
+    return interleave([Address(family, sockaddr) for family, _, _, _, sockaddr in found])
+
+
+def interleave(addresses: list[Address]) -> list[Address]:
+    """The same addresses with the families taking turns, so that one broken family costs one stagger."""
     first = [each for each in addresses if each.family == addresses[0].family]
     other = [each for each in addresses if each.family != addresses[0].family]
     return [each for each in chain.from_iterable(zip_longest(first, other)) if each is not None]
 
 
-async def _connect_first(addresses: list[_Address]) -> socket.socket:
-    """Race the addresses; raises the last error when none answers."""
+async def connect_first(addresses: list[Address]) -> socket.socket:
+    """Race the addresses; raises the last OSError when none answers."""
     waiting = list(reversed(addresses))
     trying: set[asyncio.Task[socket.socket]] = set()
     failure = OSError("no address")
@@ -113,7 +119,7 @@ async def _give_up(trying: set[asyncio.Task[socket.socket]]) -> None:
             result.close()
 
 
-async def _connect(address: _Address) -> socket.socket:
+async def _connect(address: Address) -> socket.socket:
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)

@@ -1,0 +1,249 @@
+"""Bounds and time. The clock is the test's: the client's own sweep comes once in an hour."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.relay.calls import Limits, Timeouts
+from gateway.relay.client import Client
+from gateway.relay.pool import Pool
+from tests.relay.conftest import opened
+from tests.relay.scripted import OK, PATIENT, POST, Peer, Recorder, Upstream, rounds
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+TIMEOUTS = Timeouts(connect_s=10, first_byte_s=20, idle_s=30)
+HOUR_S = 3600.0
+
+
+@pytest.fixture
+async def narrow() -> AsyncIterator[Client]:
+    """Two connections, two waiting calls, and a clock that the test moves."""
+    async with opened(Limits(connections=2, waiting=2, idle_s=45, tick_s=HOUR_S)) as client:
+        yield client
+
+
+class Clock:
+    """Moves a pool's time."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._now = asyncio.get_running_loop().time()
+
+    def passes(self, seconds: float) -> None:
+        self._now += seconds
+        self._pool.sweep(self._now)
+
+
+async def begin(client: Client, upstream: Upstream, answer: bytes) -> tuple[Recorder, Peer, Clock]:
+    """A call that has been answered this far."""
+    recorder = Recorder()
+    client.send(upstream.target, POST, recorder, TIMEOUTS)
+    peer = await upstream.accept()
+    await peer.answer(answer)
+    await recorder.until(lambda: bool(recorder.status) or not answer)
+    clock = Clock(client.pools[0])
+    clock.passes(0)
+    return recorder, peer, clock
+
+
+async def test_the_first_byte_timeout_counts_from_the_request(narrow: Client, upstream: Upstream) -> None:
+    recorder, _, clock = await begin(narrow, upstream, b"")
+    clock.passes(19.9)
+    assert not recorder.is_over
+    clock.passes(0.2)
+    assert (await recorder.failed()).kind == "first_byte_timeout"
+
+
+async def test_dripping_headers_do_not_extend_it(narrow: Client, upstream: Upstream) -> None:
+    recorder, peer, clock = await begin(narrow, upstream, b"")
+    for byte in b"HTTP/1.1 200 OK\r\nX: y":
+        peer.send(bytes([byte]))
+        await rounds()
+        clock.passes(1)
+    assert (await recorder.failed()).kind == "first_byte_timeout"
+
+
+async def test_every_read_of_the_body_extends_the_idle_timeout(narrow: Client, upstream: Upstream) -> None:
+    recorder, peer, clock = await begin(narrow, upstream, CHUNKED)
+    for number in range(5):
+        clock.passes(29)
+        peer.send(b"1\r\n\n\r\n")  # a blank line, as DeepSeek sends while a call waits for its turn
+        await recorder.until(lambda number=number: len(recorder.data) > number)  # type: ignore[misc]
+        clock.passes(0)
+    clock.passes(29.9)
+    assert not recorder.is_over
+    clock.passes(0.2)
+    assert (await recorder.failed()).kind == "idle_timeout"
+
+
+async def test_a_paused_response_does_not_time_out(narrow: Client, upstream: Upstream) -> None:
+    recorder = Recorder()
+    handle = narrow.send(upstream.target, POST, recorder, TIMEOUTS)
+    peer = await upstream.accept()
+    await peer.answer(CHUNKED)
+    await recorder.until(lambda: recorder.status == 200)
+    clock = Clock(narrow.pools[0])
+    handle.pause()
+    clock.passes(0)
+    clock.passes(HOUR_S)
+    handle.resume()
+    clock.passes(0)
+    clock.passes(29.9)
+    assert not recorder.is_over
+    clock.passes(0.2)
+    assert (await recorder.failed()).kind == "idle_timeout"
+
+
+async def test_a_pause_before_the_response_stops_its_timeout_too(narrow: Client, upstream: Upstream) -> None:
+    recorder = Recorder()
+    handle = narrow.send(upstream.target, POST, recorder, TIMEOUTS)
+    peer = await upstream.accept()
+    await peer.request()
+    handle.pause()
+    clock = Clock(narrow.pools[0])
+    clock.passes(0)
+    clock.passes(HOUR_S)
+    handle.resume()
+    clock.passes(0)
+    clock.passes(20.1)
+    assert (await recorder.failed()).kind == "first_byte_timeout"
+
+
+async def test_an_idle_connection_is_closed_when_it_gets_old(narrow: Client, upstream: Upstream) -> None:
+    recorder, peer, clock = await begin(narrow, upstream, OK)
+    await recorder.over()
+    clock.passes(0)
+    clock.passes(44.9)
+    await rounds()
+    assert narrow.pools[0].idle == 1
+    clock.passes(0.2)
+    await peer.gone()
+    assert narrow.pools[0].is_quiet
+
+
+async def test_a_new_connection_that_its_call_no_longer_needs_gets_old_too(
+    narrow: Client, upstream: Upstream
+) -> None:
+    first, second = Recorder(), Recorder()
+    narrow.send(upstream.target, POST, first, TIMEOUTS)
+    peer = await upstream.accept()
+    await peer.request()
+    narrow.send(upstream.target, POST, second, TIMEOUTS)
+    # The first connection comes free while the second is being made, and serves the second call.
+    peer.send(OK)
+    await first.over()
+    await asyncio.gather(peer.answer(), second.over())
+    other = await upstream.accept()
+    await rounds(20)
+    clock = Clock(narrow.pools[0])
+    clock.passes(0)
+    clock.passes(45)
+    await asyncio.gather(peer.gone(), other.gone())
+    assert narrow.pools[0].is_quiet
+
+
+async def test_calls_beyond_the_bound_wait_and_calls_beyond_that_are_refused(
+    narrow: Client, upstream: Upstream
+) -> None:
+    calls = [Recorder() for _ in range(5)]
+    peers = []
+    for recorder in calls[:2]:
+        narrow.send(upstream.target, POST, recorder, TIMEOUTS)
+        peers.append(await upstream.accept())
+        await peers[-1].request()
+    for recorder in calls[2:]:
+        narrow.send(upstream.target, POST, recorder, TIMEOUTS)
+    failure = await calls[4].failed()
+    assert (failure.kind, failure.request_sent) == ("connect", "no")
+    assert (narrow.pools[0].busy, narrow.pools[0].waiting) == (2, 2)
+    # Whoever waited longest comes first.
+    peers[1].send(OK)
+    await calls[1].over()
+    await peers[1].answer()
+    await calls[2].over()
+    await peers[1].answer()
+    await calls[3].over()
+    peers[0].send(OK)
+    await calls[0].over()
+    assert [call.ended for call in calls] == [True, True, True, True, False]
+    assert upstream.accepted == 2
+
+
+async def test_a_burst_dials_within_the_bound(narrow: Client, upstream: Upstream) -> None:
+    calls = [Recorder() for _ in range(5)]
+    for recorder in calls:
+        narrow.send(upstream.target, POST, recorder, TIMEOUTS)
+    assert (await calls[4].failed()).kind == "connect"
+    async with asyncio.TaskGroup() as serving:
+        tasks = [serving.create_task((await upstream.accept()).serve()) for _ in range(2)]
+        for recorder in calls[:4]:
+            await recorder.over()
+            assert recorder.ended
+        for task in tasks:
+            task.cancel()
+    assert upstream.accepted == 2
+
+
+async def test_a_call_waits_no_longer_than_its_connect_timeout(narrow: Client, upstream: Upstream) -> None:
+    busy = [Recorder(), Recorder()]
+    for recorder in busy:
+        narrow.send(upstream.target, POST, recorder, Timeouts(10, 90, 90))
+        await (await upstream.accept()).request()
+    waiting = Recorder()
+    narrow.send(upstream.target, POST, waiting, TIMEOUTS)
+    clock = Clock(narrow.pools[0])
+    clock.passes(9.9)
+    assert not waiting.is_over
+    clock.passes(0.2)
+    failure = await waiting.failed()
+    assert (failure.kind, failure.request_sent) == ("connect_timeout", "no")
+    assert not any(recorder.is_over for recorder in busy)
+    assert narrow.pools[0].waiting == 0
+
+
+async def test_a_cancelled_call_makes_room_in_the_queue(narrow: Client, upstream: Upstream) -> None:
+    for _ in range(2):
+        narrow.send(upstream.target, POST, Recorder(), TIMEOUTS)
+        await (await upstream.accept()).request()
+    first, second, third = Recorder(), Recorder(), Recorder()
+    handle = narrow.send(upstream.target, POST, first, TIMEOUTS)
+    narrow.send(upstream.target, POST, second, TIMEOUTS)
+    handle.cancel()
+    narrow.send(upstream.target, POST, third, TIMEOUTS)
+    await rounds()
+    assert not first.is_over
+    assert not third.is_over
+    assert narrow.pools[0].waiting == 2
+
+
+async def test_a_waiting_call_gets_a_new_connection_when_a_busy_one_ends(
+    narrow: Client, upstream: Upstream
+) -> None:
+    busy = [Recorder(), Recorder()]
+    peers = []
+    for recorder in busy:
+        narrow.send(upstream.target, POST, recorder, TIMEOUTS)
+        peers.append(await upstream.accept())
+        await peers[-1].request()
+    waiting = Recorder()
+    narrow.send(upstream.target, POST, waiting, TIMEOUTS)
+    peers[0].close()
+    assert (await busy[0].failed()).kind == "closed"
+    await (await upstream.accept()).answer()
+    await waiting.over()
+    assert waiting.ended
+
+
+async def test_the_sweep_rests_while_there_is_nothing_to_watch(upstream: Upstream) -> None:
+    async with opened(Limits(tick_s=0.001, idle_s=0.001)) as client:
+        for _ in range(2):
+            recorder = Recorder()
+            client.send(upstream.target, POST, recorder, PATIENT)
+            peer = await upstream.accept()
+            await peer.answer()
+            await recorder.over()
+            await peer.gone()  # the sweep found the connection old, and is back for the next round
+        assert recorder.ended
