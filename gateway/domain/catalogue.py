@@ -16,20 +16,22 @@ model that its name would mean otherwise: a price of its own for one meter leave
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
+from gateway.domain.explanations import ExplainedRate, explain
+from gateway.domain.matching import Predicate, compile_match
 from gateway.domain.prices import PriceRow, RateCard
 
 __all__ = [
     "MODELS_OF_OTHERS",
     "POSTED",
     "Catalogue",
+    "Explanation",
     "ModelEntry",
     "ModelLimits",
     "ModelRecord",
-    "compile_match",
 ]
 
 # Providers that serve other companies' models under those companies' names, and whose prices hold there:
@@ -47,11 +49,9 @@ _REMEMBERED_NAMES: Final = 8192
 _LONGEST_NAME: Final = 255
 _COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)", re.ASCII)
 
-Predicate = Callable[[str], bool]
-
 
 class ModelRecord(NamedTuple):
-    """One row of `models`: `match` is the expression of genai-prices as JSON data, see `compile_match`."""
+    """One row of `models`: `match` is the expression of genai-prices as JSON data, see `domain.matching`."""
 
     provider: str
     model: str
@@ -62,7 +62,11 @@ class ModelRecord(NamedTuple):
 
 
 class ModelLimits(NamedTuple):
-    """One row of `model_limits`: tokens, and the request field that caps the output; None is unknown."""
+    """One row of `model_limits`: tokens, and the request field that caps the output; None is unknown.
+
+    `model` may be a name that is no model of its own, such as `gpt-5-chat-latest`: it has the price of
+    another but limits of its own.
+    """
 
     provider: str
     model: str
@@ -103,6 +107,15 @@ class ModelEntry:
         if limits is None or limits.context_window is None:
             return self.described_window
         return limits.context_window
+
+
+class Explanation(NamedTuple):
+    """What a name means at a provider, how that was found, and the rows a call would pay."""
+
+    name: str
+    entry: ModelEntry
+    how: str
+    rates: tuple[ExplainedRate, ...]
 
 
 class Catalogue:
@@ -169,16 +182,20 @@ class Catalogue:
                 found.append(provider)
         return tuple(found)
 
-    def canonical(self, provider: str, model: str) -> str:
-        """The id under which a price posted for `provider` and `model` belongs.
-
-        That of the model itself, letter case aside, or the one that `model` is an alias of; else a new one.
-        """
-        record = self._by_id.get(provider, {}).get(model.lower())
-        if record is not None:
-            return record.model
-        alias = self.alias_of(model)
-        return alias[1] if alias is not None and alias[0] == provider else model
+    def explain(
+        self, provider: str, name: str, at_us: int, accounts: Sequence[str] = ()
+    ) -> Explanation | None:
+        """Which rows a call by those accounts would pay at that instant, and why; None for unknown names."""
+        entry = self.resolve(provider, name)
+        if entry is None:
+            return None
+        how = "its match expression accepts the name"
+        if entry.card.provider != provider:
+            how = f"{provider} serves the model of {entry.card.provider}"
+        elif entry.model.lower() == name.lower():
+            how = "it has this id"
+        card = entry.card.for_accounts(accounts)
+        return Explanation(name, entry, how, tuple(explain(card, at_us)))
 
     def entries(self, provider: str) -> Iterator[ModelEntry]:
         """Every model of the provider's own, by position."""
@@ -187,7 +204,16 @@ class Catalogue:
 
     def _meaning(self, provider: str, name: str) -> ModelEntry | None:
         record = next(self._candidates(provider, name), None)
-        return None if record is None else self._entry(record, provider)
+        if record is None:
+            return None
+        entry = self._entry(record, provider)
+        own = self._limits_of(record.provider, name)
+        return replace(entry, limits=own) if own and name != record.model.lower() else entry
+
+    def _limits_of(self, provider: str, model: str) -> tuple[ModelLimits, ...]:
+        return tuple(
+            sorted(self._limits.get((provider, model), ()), key=lambda each: -each.effective_from_us)
+        )
 
     def _candidates(self, provider: str, name: str) -> Iterator[ModelRecord]:
         """The models that the lower-case `name` can mean at `provider`, best first."""
@@ -216,7 +242,7 @@ class Catalogue:
     def _made(self, record: ModelRecord, provider: str) -> ModelEntry:
         owned = (record.provider, record.model)
         rows = self._rows.get(owned, ())
-        limits = tuple(sorted(self._limits.get(owned, ()), key=lambda each: -each.effective_from_us))
+        limits = self._limits_of(*owned)
         base = self._base(record) if record.source == POSTED else None
         if base is None:
             card = RateCard(record.provider, record.model, rows)
@@ -232,40 +258,3 @@ class Catalogue:
         candidates = self._candidates(posted.provider, posted.model.lower())
         record = next((each for each in candidates if each is not posted), None)
         return None if record is None else self._entry(record, posted.provider)
-
-
-def compile_match(clause: Mapping[str, Any]) -> Predicate:
-    """A predicate on lower-case names from an expression of genai-prices.
-
-    It has one key: `equals`, `starts_with`, `ends_with`, `contains` (a text, letter case aside), `regex`
-    (searched for), `or`, `and` (a list of expressions). Raises ValueError for anything else.
-    """
-    match list(clause.items()):
-        case [("equals", str(text))]:
-            return text.lower().__eq__
-        case [("starts_with", str(text))]:
-            start = text.lower()
-            return lambda name: name.startswith(start)
-        case [("ends_with", str(text))]:
-            end = text.lower()
-            return lambda name: name.endswith(end)
-        case [("contains", str(text))]:
-            part = text.lower()
-            return lambda name: part in name
-        case [("regex", str(text))]:
-            search = _pattern(text).search
-            return lambda name: search(name) is not None
-        case [("or", list(parts))]:
-            any_of = [compile_match(part) for part in parts]
-            return lambda name: any(accepts(name) for accepts in any_of)
-        case [("and", list(parts))]:
-            all_of = [compile_match(part) for part in parts]
-            return lambda name: all(accepts(name) for accepts in all_of)
-    raise ValueError(f"{clause!r} is no match expression")
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as problem:
-        raise ValueError(f"{text!r} is no regular expression: {problem}") from None

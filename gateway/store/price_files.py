@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import UTC, datetime
+import re
 from importlib.resources import files
 from typing import Any
 
@@ -15,7 +15,9 @@ import msgspec
 
 from gateway.domain.catalogue import POSTED, ModelLimits
 from gateway.domain.errors import BadRequest
+from gateway.domain.instants import parse_rfc3339
 from gateway.domain.money import parse_price
+from gateway.domain.names import problem_with
 from gateway.domain.prices import MANUAL, SEED, STANDARD_TIERS, PriceRow, with_id
 from gateway.domain.usage import METERS
 
@@ -27,6 +29,8 @@ __all__ = [
     "seed_limits",
     "seed_prices",
 ]
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
 class PostedPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,8 +52,6 @@ def posted_row(price: PostedPrice, now_us: int, *, rank: int = MANUAL) -> PriceR
 
     Raises BadRequest `invalid_value` with the field as its `param`.
     """
-    for param in ("provider", "model"):
-        _named(getattr(price, param), param)
     if price.meter not in METERS:
         raise _refusal("meter", f"{price.meter!r} is no meter", f"The meters are {', '.join(METERS)}.")
     if not 0 <= price.context_over < 2**53:
@@ -57,15 +59,15 @@ def posted_row(price: PostedPrice, now_us: int, *, rank: int = MANUAL) -> PriceR
     tier = price.service_tier.lower()
     row = PriceRow(
         id="",
-        provider=price.provider,
-        model=price.model,
+        provider=_named(price.provider, "provider", 64),
+        model=_named(price.model, "model", 255),
         meter=price.meter,
         price_pico=parse_price(price.usd_per_million),
         service_tier="" if tier in STANDARD_TIERS else _named(tier, "service_tier", 32),
         context_over=price.context_over,
         effective_from_us=now_us if price.effective_from is None else _instant_us(price.effective_from),
         account=price.account,
-        source=price.source or POSTED,
+        source=_named(price.source or POSTED, "source", 1000),
         source_text=price.usd_per_million,
         rank=rank,
         recorded_at_us=now_us,
@@ -139,25 +141,24 @@ def _csv_entries(text: str) -> list[dict[str, Any]]:
     return entries
 
 
-def _named(text: str, param: str, longest: int = 255) -> str:
-    if not text or len(text) > longest or not text.isprintable() or text != text.strip():
-        raise _refusal(param, f"{text[:80]!r} is no name", f"Give 1 to {longest} printable characters.")
+def _named(text: str, param: str, longest: int) -> str:
+    problem = problem_with(text, longest)
+    if problem:
+        raise _refusal(param, f"The {param} {problem}.", f"Give a name of 1 to {longest} characters.")
     return text
 
 
 def _instant_us(text: str) -> int:
     """Microseconds of an RFC 3339 instant, or of a date's first instant in UTC."""
-    hint = 'Give an RFC 3339 time such as "2026-01-01T00:00:00Z", or a date.'
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise _refusal("effective_from", f"{text[:80]!r} is no time", hint) from None
-    if len(text) == 10:
-        moment = moment.replace(tzinfo=UTC)
-    if moment.tzinfo is None:
-        raise _refusal("effective_from", f"{text} has no offset from UTC", hint)
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    whole = f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text
+    at_us = parse_rfc3339(whole)
+    if at_us is None:
+        raise _refusal(
+            "effective_from",
+            f"{text[:80]!r} is no time.",
+            'Give an RFC 3339 time with its offset, such as "2026-01-01T00:00:00Z", or a date.',
+        )
+    return at_us
 
 
 def _refusal(param: str, message: str, hint: str) -> BadRequest:
@@ -172,7 +173,7 @@ def seed_prices() -> list[PriceRow]:
 
 def seed_limits() -> list[ModelLimits]:
     """The cited model limits that ship with the package."""
-    return msgspec.json.decode(_seed("limits.json"), type=list[ModelLimits])
+    return [ModelLimits(**each) for each in msgspec.json.decode(_seed("limits.json"))]
 
 
 def seed_aliases() -> dict[str, str]:
