@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 
 from gateway.simulators.control import control_routes
-from gateway.simulators.dialects import openai_chat
+from gateway.simulators.dialects import azure, deepseek, openai_chat
 from gateway.simulators.exchange import Dialect, Exchange
 from gateway.simulators.stage import Stage
 
@@ -27,6 +27,10 @@ _PATHS: Final[Sequence[tuple[str, str, str, Dialect]]] = (
     ("openai", "POST", "/openai/v1/chat/completions", openai_chat.chat),
     ("openai", "GET", "/openai/v1/models", openai_chat.list_models),
     ("openai", "GET", "/openai/v1/models/{model}", openai_chat.show_model),
+    ("deepseek", "POST", "/deepseek/v1/chat/completions", deepseek.chat),
+    ("deepseek", "POST", "/deepseek/chat/completions", deepseek.chat),
+    ("deepseek", "GET", "/deepseek/v1/models", deepseek.list_models),
+    ("azure", "POST", "/azure/openai/deployments/{deployment}/chat/completions", azure.chat),
 )
 
 

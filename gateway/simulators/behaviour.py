@@ -84,6 +84,7 @@ class Behaviour:
     ignore_cap: bool = False
     over: int = 0  # tokens generated past the cap
     tier: str | None = None  # service tier served
+    finish: str | None = None  # reason to stop, in the dialect's words, e.g. content_filter
     served: str | None = None  # model named in the answer
     fault: Fault | None = None
     after: int = 1  # content events before `fault` or `hold`; of a body not streamed, tokens before `hold`

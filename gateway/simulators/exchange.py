@@ -10,13 +10,14 @@ from urllib.parse import parse_qsl, urlencode
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.simulators.behaviour import BehaviourError
+from gateway.simulators.answers import Answer, Ask, compose, open_bill
+from gateway.simulators.behaviour import Behaviour, BehaviourError
 from gateway.simulators.bill import SeenRequest, without_secrets
 from gateway.simulators.delivery import Body, Call, Stream, deliver
 from gateway.simulators.stage import Stage
 from gateway.simulators.wire import ClientGone, Headers, Wire
 
-__all__ = ["Dialect", "Exchange", "Rejection", "Request"]
+__all__ = ["Dialect", "Exchange", "Rejection", "Request", "accept"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,19 @@ class Rejection(Exception):
 
 # Answers a request, having set the call's behaviour and opened its bill. Raises Rejection.
 Dialect = Callable[[Request, Call], Body | Stream]
+
+
+def accept(call: Call, ask: Ask, served: str, told: Callable[[Behaviour, str], Rejection]) -> list[Answer]:
+    """Let a request in that is in order: choose the call's behaviour, open its bill, compose its answers.
+
+    `told` makes the error of a call that is told to fail with a status.
+    """
+    call.billed.model = ask.model
+    call.behaviour = chosen = call.stage.behaviour_for(call.billed.provider, ask.model, ask.prompt)
+    if chosen.status is not None:
+        raise told(chosen, ask.model)
+    open_bill(call.billed, ask, chosen, served)
+    return compose(ask, chosen)
 
 
 class Exchange:

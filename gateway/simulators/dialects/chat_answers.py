@@ -123,9 +123,12 @@ class Reply:
             "index": index,
             "message": message,
             "logprobs": self._logprobs(answer.text),
-            "finish_reason": answer.finish,
+            "finish_reason": self._finish_reason(answer),
         }
         return choice | ({"content_filter_results": _FILTERS} if self.habits.filters else {})
+
+    def _finish_reason(self, answer: Answer) -> str:
+        return self.call.behaviour.finish or answer.finish
 
     def _tool_call(self, index: int, number: int, call: ToolCall) -> dict[str, Any]:
         return {
@@ -224,10 +227,10 @@ class Reply:
 
     def _finish(self, index: int, answer: Answer) -> Event:
         if not self.habits.usage_with_finish:
-            return self._chunk(index, {}, finish=answer.finish)
+            return self._chunk(index, {}, finish=self._finish_reason(answer))
         delta = {"content": ""} | ({"reasoning_content": None} if answer.thoughts else {})
         mode = self.call.behaviour.usage
-        plain = self._chunk(index, delta, finish=answer.finish)
+        plain = self._chunk(index, delta, finish=self._finish_reason(answer))
         if mode is UsageReport.NULL:
             return plain
         if mode is UsageReport.NONE:
@@ -240,7 +243,8 @@ class Reply:
         if mode is not UsageReport.NONE:
             self.call.billed.reported = reported(self.usage(), mode)
             usage = b'],"usage":' + _dumps(self.call.billed.reported)
-            yield Event(self._head + usage + self._obfuscation(5) + b"}")
+            checkpoint = b',"latency_checkpoint":' + _dumps(_LATENCY) if self.habits.filters else b""
+            yield Event(self._head + usage + checkpoint + self._obfuscation(5) + b"}")
 
     def _chunk(
         self,
@@ -314,6 +318,12 @@ _FILTERS: Final = {"hate": _SAFE, "self_harm": _SAFE, "sexual": _SAFE, "violence
 _PROMPT_FILTERS: Final = {
     "prompt_index": 0,
     "content_filter_results": {**_FILTERS, "jailbreak": {"detected": False, "filtered": False}},
+}
+_LATENCY: Final = {
+    "engine_ttft_ms": 30,
+    "engine_ttlt_ms": 700,
+    "pre_inference_ms": 12,
+    "total_duration_ms": 712,
 }
 # Azure's first chunk names nothing: no id, no model, no choices.
 _PROMPT_FILTER_CHUNK: Final = {

@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.simulators.answers import compose, open_bill
 from gateway.simulators.delivery import Body, Call, Stream
 from gateway.simulators.dialects.chat_answers import Habits, Reply
-from gateway.simulators.dialects.chat_requests import read_ask, read_document
+from gateway.simulators.dialects.chat_checks import find_openai_model, read_ask, read_document
 from gateway.simulators.dialects.openai_errors import no_key, no_model, told_status, wrong_key
-from gateway.simulators.exchange import Request
+from gateway.simulators.exchange import Request, accept
 from gateway.simulators.models import listed_models
 from gateway.simulators.wire import Headers
 
@@ -25,14 +24,10 @@ def chat(request: Request, call: Call) -> Body | Stream:
     """``POST /v1/chat/completions``."""
     check_key(request, call)
     document = read_document(request.body)
-    ask, model = read_ask(document, "openai")
-    call.billed.model = ask.model
-    call.behaviour = chosen = call.stage.behaviour_for("openai", ask.model, ask.prompt)
-    if chosen.status is not None:
-        raise told_status(chosen, ask.model)
-    open_bill(call.billed, ask, chosen, model.served)
+    model = find_openai_model(document, "chat")
+    answers = accept(call, read_ask(document, model), model.served, told_status)
     call.billed.tier = served_tier(document, call)
-    return Reply(call, document, compose(ask, chosen), _HABITS, answer_headers(call)).render()
+    return Reply(call, document, answers, _HABITS, answer_headers(call)).render()
 
 
 def check_key(request: Request, call: Call) -> str:

@@ -49,11 +49,9 @@ def unparsable() -> Rejection:
     """The 400 for a body that is not JSON."""
     return invalid(
         "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your "
-        "HTTP "
-        "library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON. "
-        "If you "
-        "have trouble figuring out how to fix this, please contact us through our help center at "
-        "help.openai.com.)",
+        "HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid "
+        "JSON. If you have trouble figuring out how to fix this, please contact us through our help center "
+        "at help.openai.com.)",
         None,
     )
 
@@ -63,12 +61,9 @@ def no_key() -> Rejection:
     return openai_error(
         401,
         "You didn't provide an API key. You need to provide your API key in an Authorization header using "
-        "Bearer "
-        "auth (i.e. Authorization: Bearer YOUR_KEY), or as the password field (with blank username) if "
-        "you're "
-        "accessing the API from your browser and are prompted for a username and password. You can obtain "
-        "an "
-        f"API key from {_KEYS_PAGE}.",
+        "Bearer auth (i.e. Authorization: Bearer YOUR_KEY), or as the password field (with blank username) "
+        "if you're accessing the API from your browser and are prompted for a username and password. You "
+        f"can obtain an API key from {_KEYS_PAGE}.",
     )
 
 
@@ -101,8 +96,8 @@ def told_status(chosen: Behaviour, model: str) -> Rejection:
             return _too_many(chosen, model)
     if chosen.error == "context_length_exceeded":
         return invalid(
-            "This model's maximum context length is 128000 tokens. However, your messages resulted in 130001 "
-            "tokens. Please reduce the length of the messages.",
+            "This model's maximum context length is 128000 tokens. However, your messages resulted in "
+            "130001 tokens. Please reduce the length of the messages.",
             "messages",
             "context_length_exceeded",
         )
@@ -118,8 +113,8 @@ def _too_many(chosen: Behaviour, model: str) -> Rejection:
         return openai_error(
             429,
             "You exceeded your current quota, please check your plan and billing details. For more "
-            "information "
-            "on this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.",
+            "information on this error, read the docs: "
+            "https://platform.openai.com/docs/guides/error-codes/api-errors.",
             kind="insufficient_quota",
             code="insufficient_quota",
         )
@@ -128,8 +123,7 @@ def _too_many(chosen: Behaviour, model: str) -> Rejection:
     return openai_error(
         429,
         f"Rate limit reached for {model} in organization org-simulated on {counted} per min: Limit 500, "
-        "Used 500, "
-        f"Requested 1. Please try again in {round(wait * 1000)}ms. Visit "
+        f"Used 500, Requested 1. Please try again in {round(wait * 1000)}ms. Visit "
         "https://platform.openai.com/account/rate-limits to learn more.",
         kind=counted,
         code="rate_limit_exceeded",

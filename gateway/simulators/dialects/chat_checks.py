@@ -1,4 +1,4 @@
-"""Reads a chat completions request as strictly as OpenAI does, and says what it asks for.
+"""Reads a chat completions request as strictly as OpenAI does.
 
 The checks and their messages are those of recorded refusals where there are any; the order (parameters the
 model does not know, then values, then messages) is that of the recorded request that was wrong in three ways.
@@ -10,12 +10,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.simulators.answers import Ask, Tool
+from gateway.simulators.answers import Ask
+from gateway.simulators.dialects.chat_asks import ask_of
 from gateway.simulators.dialects.openai_errors import invalid, no_model, openai_error, unparsable
 from gateway.simulators.models import Model, find_model
-from gateway.simulators.tokens import count
 
-__all__ = ["read_ask", "read_document", "text_of"]
+__all__ = ["expect", "find_openai_model", "read_ask", "read_document"]
 
 _KNOWN = """
     messages model audio frequency_penalty function_call functions logit_bias logprobs
@@ -47,9 +47,6 @@ _INTEGERS: Final = {
     "n": (1, 128),
     "top_logprobs": (0, 20),
 }
-_IMAGE_TOKENS: Final = {"low": 85}
-_IMAGE: Final = 765
-_DEFAULT_REASONING: Final = 64
 
 
 def read_document(body: bytes) -> dict[str, Any]:
@@ -67,26 +64,30 @@ def read_document(body: bytes) -> dict[str, Any]:
     return document
 
 
-def read_ask(document: Mapping[str, Any], provider: str) -> tuple[Ask, Model]:
-    """What a chat request asks for, and the model. Raises the provider's refusal."""
-    model = _model(document, provider)
-    if model.reasons and provider != "deepseek":
+def read_ask(document: Mapping[str, Any], model: Model) -> Ask:
+    """What a chat request asks for. Raises the provider's refusal."""
+    if model.reasons:
         _check_reasoning_model(document)
     _check_numbers(document, model)
     _check_options(document)
-    messages = _messages(document)
-    _check_pairing(messages)
-    tools = _tools(document)
-    return _ask(document, model, messages, tools), model
+    _check_messages(document)
+    check_pairing(document["messages"])
+    _check_tools(document)
+    _check_format(document)
+    cap = document.get("max_completion_tokens")
+    ask = ask_of(document, model, document.get("max_tokens") if cap is None else cap)
+    _check_context(ask, model)
+    return ask
 
 
-def _model(document: Mapping[str, Any], provider: str) -> Model:
+def find_openai_model(document: Mapping[str, Any], kind: str) -> Model:
+    """The model a request names. Raises the 404 of one that does not exist or is of another kind."""
     name = document.get("model")
     if name is None:
         raise invalid("you must provide a model parameter", None)
-    _expect(name, str, "model", "a string")
-    model = find_model(provider, name)
-    if model is None or model.kind != "chat":
+    expect(name, str, "model", "a string")
+    model = find_model("openai", name)
+    if model is None or model.kind != kind:
         raise no_model(name)
     return model
 
@@ -95,8 +96,7 @@ def _check_reasoning_model(document: Mapping[str, Any]) -> None:
     if document.get("max_tokens") is not None:
         raise invalid(
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
-            "'max_completion_tokens' "
-            "instead.",
+            "'max_completion_tokens' instead.",
             "max_tokens",
             "unsupported_parameter",
         )
@@ -108,8 +108,7 @@ def _check_reasoning_model(document: Mapping[str, Any]) -> None:
         if document.get(name) not in (None, 1):
             message = (
                 f"Unsupported value: '{name}' does not support {document[name]} with this model. Only the "
-                "default "
-                "(1) value is supported."
+                "default (1) value is supported."
             )
             raise invalid(message, name, "unsupported_value")
 
@@ -120,15 +119,14 @@ def _check_numbers(document: Mapping[str, Any], model: Model) -> None:
     for name, (least, most) in _INTEGERS.items():
         value = document.get(name)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-            _expect(value, int, name, "an integer")
+            expect(value, int, name, "an integer")
         _check_range(document, name, least, most, "integer")
     for name in ("max_tokens", "max_completion_tokens"):
         value = document.get(name) or 0
         if value > model.max_output:
             raise invalid(
                 f"{name} is too large: {value}. This model supports at most {model.max_output} completion "
-                "tokens, "
-                f"whereas you provided {value}.",
+                f"tokens, whereas you provided {value}.",
                 name,
                 "invalid_value",
             )
@@ -138,7 +136,7 @@ def _check_range(document: Mapping[str, Any], name: str, low: int, high: int | N
     value = document.get(name)
     if value is None:
         return
-    _expect(value, (int, float), name, f"a {kind}")
+    expect(value, (int, float), name, f"a {kind}")
     if value < low:
         message = f"{kind} below minimum value. Expected a value >= {low}, but got {value} instead."
         raise invalid(f"Invalid '{name}': {message}", name, f"{kind}_below_min_value")
@@ -163,7 +161,7 @@ def _check_options(document: Mapping[str, Any]) -> None:
         )
     for name in ("stream", "logprobs", "parallel_tool_calls", "store"):
         if document.get(name) is not None:
-            _expect(document[name], bool, name, "a boolean")
+            expect(document[name], bool, name, "a boolean")
     if document.get("top_logprobs") is not None and not document.get("logprobs"):
         raise invalid(
             "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.", "top_logprobs"
@@ -173,27 +171,24 @@ def _check_options(document: Mapping[str, Any]) -> None:
         raise invalid(message, "tool_choice")
 
 
-def _messages(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+def _check_messages(document: Mapping[str, Any]) -> None:
     messages = document.get("messages")
     if messages is None:
         raise invalid("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
-    _expect(messages, list, "messages", "an array of objects")
+    expect(messages, list, "messages", "an array of objects")
     if not messages:
         raise invalid(
             "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty "
-            "array "
-            "instead.",
+            "array instead.",
             "messages",
             "empty_array",
         )
     for index, message in enumerate(messages):
         _check_message(message, f"messages[{index}]")
-    checked: Sequence[Mapping[str, Any]] = messages
-    return checked
 
 
 def _check_message(message: Any, where: str) -> None:
-    _expect(message, dict, where, "an object")
+    expect(message, dict, where, "an object")
     role = message.get("role")
     if role is None:
         raise invalid(
@@ -210,10 +205,10 @@ def _check_message(message: Any, where: str) -> None:
     if content is None and role != "assistant":
         raise invalid("Invalid value for 'content': expected a string, got null.", f"{where}.content", None)
     if content is not None:
-        _expect(content, (str, list), f"{where}.content", "one of a string or array of objects")
+        expect(content, (str, list), f"{where}.content", "one of a string or array of objects")
 
 
-def _check_pairing(messages: Sequence[Mapping[str, Any]]) -> None:
+def check_pairing(messages: Sequence[Mapping[str, Any]]) -> None:
     """Every tool call has its results right after it, and every result its call right before it."""
     open_calls: list[str] = []
     for index, message in enumerate(messages):
@@ -221,8 +216,7 @@ def _check_pairing(messages: Sequence[Mapping[str, Any]]) -> None:
             if message.get("tool_call_id") not in open_calls:
                 raise invalid(
                     "Invalid parameter: messages with role 'tool' must be a response to a preceeding "
-                    "message with "
-                    "'tool_calls'.",
+                    "message with 'tool_calls'.",
                     f"messages.[{index}].role",
                 )
             open_calls.remove(str(message["tool_call_id"]))
@@ -239,131 +233,51 @@ def _check_pairing(messages: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def _tools(document: Mapping[str, Any]) -> tuple[Tool, ...]:
+def _check_tools(document: Mapping[str, Any]) -> None:
     offered = document.get("tools") or []
-    _expect(offered, list, "tools", "an array of objects")
-    tools = []
+    expect(offered, list, "tools", "an array of objects")
+    names = []
     for index, tool in enumerate(offered):
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not function.get("name"):
             where = f"tools[{index}].function"
             raise invalid(f"Missing required parameter: '{where}'.", where, "missing_required_parameter")
-        tools.append(Tool(function["name"], function.get("parameters") or {}))
-    return tuple(tools)
-
-
-def _ask(
-    document: Mapping[str, Any], model: Model, messages: Sequence[Mapping[str, Any]], tools: tuple[Tool, ...]
-) -> Ask:
+        names.append(function["name"])
     choice = document.get("tool_choice")
     if isinstance(choice, dict):
         named = (choice.get("function") or {}).get("name")
-        tools = tuple(tool for tool in tools if tool.name == named)
-        if not tools:
-            raise invalid(
-                f"Tool choice '{named}' not found in 'tools' parameter.", "tool_choice", "invalid_value"
-            )
-    cap = document.get("max_completion_tokens")
-    cap = document.get("max_tokens") if cap is None else cap
-    input_tokens = _input_tokens(document, messages)
-    if input_tokens > model.context:
+        if named not in names:
+            message = f"Tool choice '{named}' not found in 'tools' parameter."
+            raise invalid(message, "tool_choice", "invalid_value")
+
+
+def _check_format(document: Mapping[str, Any]) -> None:
+    wanted = document.get("response_format") or {"type": "text"}
+    expect(wanted, dict, "response_format", "an object")
+    if wanted.get("type") != "json_schema":
+        return
+    described = wanted.get("json_schema")
+    if not isinstance(described, dict) or not isinstance(described.get("schema"), dict):
+        where = "response_format.json_schema"
+        raise invalid(f"Missing required parameter: '{where}'.", where, "missing_required_parameter")
+    schema = described["schema"]
+    closed = schema.get("type") != "object" or schema.get("additionalProperties") is False
+    if described.get("strict") and not closed:
+        raise invalid(
+            f"Invalid schema for response_format '{described.get('name')}': In context=(), "
+            "'additionalProperties' is required to be supplied and to be false.",
+            "response_format",
+        )
+
+
+def _check_context(ask: Ask, model: Model) -> None:
+    if ask.input_tokens > model.context:
         raise invalid(
             f"This model's maximum context length is {model.context} tokens. However, your messages "
-            "resulted in "
-            f"{input_tokens} tokens. Please reduce the length of the messages.",
+            f"resulted in {ask.input_tokens} tokens. Please reduce the length of the messages.",
             "messages",
             "context_length_exceeded",
         )
-    return Ask(
-        model=document["model"],
-        prompt=next((text_of(one) for one in reversed(messages) if one["role"] == "user"), ""),
-        input_tokens=input_tokens,
-        cap=cap,
-        choices=document.get("n") or 1,
-        tools=tools,
-        calls="must"
-        if isinstance(choice, dict) or choice == "required"
-        else "never"
-        if choice == "none"
-        else "auto",
-        parallel=document.get("parallel_tool_calls") is not False,
-        users_turn=messages[-1]["role"] != "tool",
-        schema=_schema(document),
-        reasoning=_reasoning(document, model),
-    )
-
-
-def _reasoning(document: Mapping[str, Any], model: Model) -> int:
-    quiet = document.get("reasoning_effort") in ("none", "minimal")
-    return _DEFAULT_REASONING if model.reasons and not quiet else 0
-
-
-def _schema(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    wanted = document.get("response_format") or {"type": "text"}
-    _expect(wanted, dict, "response_format", "an object")
-    match wanted.get("type"):
-        case "json_object":
-            return {"type": "object", "properties": {"answer": {"type": "string"}}}
-        case "json_schema":
-            return _strict_schema(wanted.get("json_schema"))
-        case _:
-            return None
-
-
-def _strict_schema(described: Any) -> Mapping[str, Any]:
-    if not isinstance(described, dict) or not isinstance(described.get("schema"), dict):
-        raise invalid(
-            "Missing required parameter: 'response_format.json_schema'.",
-            "response_format.json_schema",
-            "missing_required_parameter",
-        )
-    schema: dict[str, Any] = described["schema"]
-    if (
-        described.get("strict")
-        and schema.get("type") == "object"
-        and schema.get("additionalProperties") is not False
-    ):
-        raise invalid(
-            f"Invalid schema for response_format '{described.get('name')}': In context=(), "
-            "'additionalProperties' is "
-            "required to be supplied and to be false.",
-            "response_format",
-        )
-    return schema
-
-
-def _input_tokens(document: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> int:
-    """Three tokens a message and three for the answer's head, as OpenAI's cookbook counts chat prompts."""
-    total = 3 + sum(3 + _message_tokens(message) for message in messages)
-    for key in ("tools", "functions", "response_format"):
-        if document.get(key):
-            total += count(json.dumps(document[key], separators=(",", ":"), ensure_ascii=False))
-    return total
-
-
-def _message_tokens(message: Mapping[str, Any]) -> int:
-    total = count(text_of(message))
-    if isinstance(message.get("content"), list):
-        total += sum(_part_tokens(part) for part in message["content"])
-    if message.get("tool_calls"):
-        total += count(json.dumps(message["tool_calls"], separators=(",", ":"), ensure_ascii=False))
-    return total
-
-
-def _part_tokens(part: Any) -> int:
-    if not isinstance(part, dict) or part.get("type") != "image_url":
-        return 0
-    image = part.get("image_url")
-    detail = image.get("detail") if isinstance(image, dict) else None
-    return _IMAGE_TOKENS.get(str(detail), _IMAGE)
-
-
-def text_of(message: Mapping[str, Any]) -> str:
-    """The text of a message, whether it is a string or parts."""
-    content = message.get("content")
-    if isinstance(content, list):
-        return "\n".join(str(part["text"]) for part in content if isinstance(part, dict) and "text" in part)
-    return content or ""
 
 
 def _called(value: Any) -> str:
@@ -371,7 +285,8 @@ def _called(value: Any) -> str:
     return names.get(type(value), "null" if value is None else "a decimal")
 
 
-def _expect(value: Any, kind: type | tuple[type, ...], name: str, called: str) -> None:
+def expect(value: Any, kind: type | tuple[type, ...], name: str, called: str) -> None:
+    """Raise the 400 for a value of another type; `called` is the type in OpenAI's words."""
     if not isinstance(value, kind):
         message = f"Invalid type for '{name}': expected {called}, but got {_called(value)} instead."
         raise invalid(message, name, "invalid_type")
