@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from gateway.domain.errors import BadRequest
 from gateway.formats import allowances
 from gateway.formats.base import Counter, Dialect, InBandError, Intent, Report, StreamMeter
-from gateway.formats.bodies import Body, integer_from, open_body, refuse_repeated
+from gateway.formats.bodies import open_body, refuse_repeated
 from gateway.formats.openai_meter import OpenAIMeter, read_openai_reply, search_fee
 from gateway.formats.splice import Edit, Member, apply, insert_first, locate
 from gateway.formats.transcript import reply_texts
@@ -44,10 +44,15 @@ _DECIDING: Final = frozenset(
         "web_search_options",
     )
 )
+_SPLICED: Final = frozenset((*_CAPS, "model", "stream_options"))
 # Reasoning models refuse `max_tokens` ("Use 'max_completion_tokens' instead"): o-series and gpt-5 on.
 _REFUSES_MAX_TOKENS: Final = re.compile(r"(?:o\d|gpt-[5-9])")
-_MODEL_CHARS_MAX: Final = 256
-_ASK_USAGE: Final = b'"include_usage":true'
+_INCLUDE_USAGE: Final = "include_usage"
+# Members by which compatible providers add input that the gateway cannot see: Azure's "On Your Data",
+# xAI's live search, OpenRouter's plug-ins.
+_UNSEEN: Final = frozenset(("data_sources", "search_parameters", "plugins"))
+# Tools that the caller runs; any other is run by the provider, which feeds the model what it finds.
+_CALLERS_TOOLS: Final = frozenset(("function", "custom", None))
 
 
 class _ImageUrl(msgspec.Struct, gc=False):
@@ -62,15 +67,16 @@ class _InputAudio(msgspec.Struct, gc=False):
 class _Part(msgspec.Struct, gc=False):
     type: str
     text: str | None = None
-    image_url: _ImageUrl | None = None
-    input_audio: _InputAudio | None = None
+    # Mistral's API takes the bare URL and the bare data as well.
+    image_url: _ImageUrl | str | None = None
+    input_audio: _InputAudio | str | None = None
 
 
 class _Message(msgspec.Struct, gc=False):
     role: str
     content: str | list[_Part] | None = None
     # An assistant turn may point to audio that the provider stored.
-    audio: msgspec.Raw = msgspec.Raw()
+    audio: dict[str, msgspec.Raw] | None = None
 
 
 class _Prediction(msgspec.Struct, gc=False):
@@ -81,18 +87,42 @@ class _StreamOptions(msgspec.Struct, gc=False):
     include_usage: bool | None = None
 
 
-_MODEL: Final = msgspec.json.Decoder(str)
-_MESSAGES: Final = msgspec.json.Decoder(list[_Message])
-_FLAG: Final = msgspec.json.Decoder(bool | None)
-_NAME: Final = msgspec.json.Decoder(str | None)
-_NAMES: Final = msgspec.json.Decoder(list[str] | None)
-_OBJECTS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None)
-_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
-_OPTIONS: Final = msgspec.json.Decoder(_StreamOptions | None)
-_PREDICTION: Final = msgspec.json.Decoder(_Prediction | None)
+class _Tool(msgspec.Struct, gc=False):
+    type: str | None = None
+
+
+# No model writes as much; sums of such numbers stay far inside 64 bits.
+_Cap = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_Choices = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+_Object = dict[str, msgspec.Raw]
+
+
+class _Request(msgspec.Struct, gc=False):
+    """What of a request is read. A cap of 0 is the provider's to refuse."""
+
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    max_completion_tokens: _Cap | None = None
+    max_tokens: _Cap | None = None
+    n: _Choices | None = None
+    tools: list[_Tool] | None = None
+    functions: list[_Object] | None = None
+    response_format: _Object | None = None
+    modalities: list[str] | None = None
+    prediction: _Prediction | None = None
+    web_search_options: _Object | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    user: str | None = None
+
+
+_REQUEST: Final = msgspec.json.Decoder(_Request)
 
 # Parts whose text is in the body, under `text` or `refusal`.
 _TEXT_PARTS: Final = frozenset(("text", "refusal"))
+_NONE_APART: Final[frozenset[str]] = frozenset()
 
 
 class ChatCompletions:
@@ -103,36 +133,28 @@ class ChatCompletions:
     paths = ("/v1/chat/completions",)
 
     def read(self, path: str, body: bytes) -> Intent:
-        opened = open_body(body, _DECIDING)
-        model = _model(opened)
-        messages = opened.take("messages", _MESSAGES)
-        if not messages:
-            raise BadRequest(
-                "invalid_value",
-                "`messages` is missing or empty.",
-                param="messages",
-                hint='Send at least one message: [{"role": "user", "content": "..."}].',
-            )
-        media = _Media(model, messages)
-        fees = search_fee(model, opened.take("web_search_options", _OBJECT) is not None)
-        stream = bool(opened.take("stream", _FLAG))
-        options = opened.take("stream_options", _OPTIONS)
-        allowance = media.tokens + _hidden_tokens(opened, len(messages))
+        request, members = open_body(body, _REQUEST, _DECIDING)
+        _refuse_control(request.model, "model")
+        end_user = request.safety_identifier or request.user or None
+        _refuse_control(end_user, "safety_identifier" if request.safety_identifier else "user")
+        stream, options = bool(request.stream), request.stream_options
+        media = _Media(request)
+        fees = search_fee(request.model, request.web_search_options is not None)
         return Intent(
-            model=model,
+            model=request.model,
             stream=stream,
-            output_cap=_output_cap(opened),
-            choices=integer_from(opened, "n", 1) or 1,
-            input_bound=len(body) - media.body_bytes + allowance,
-            unseen_input=media.unseen or bool(fees),
+            output_cap=_output_cap(request),
+            choices=request.n or 1,
+            input_bound=len(body) - media.body_bytes + media.tokens,
+            unseen_input=media.unseen or bool(fees) or any(each.key in _UNSEEN for each in members),
             fees=fees,
-            end_user=opened.take("safety_identifier", _NAME) or opened.take("user", _NAME) or None,
-            service_tier=opened.take("service_tier", _NAME),
+            end_user=end_user,
+            service_tier=request.service_tier,
             wants_usage=stream and options is not None and options.include_usage is True,
-            prices_apart=_prices_apart(opened, media),
-            allowance=allowance,
-            output_extra=_predicted_bytes(opened),
-            places=tuple(member for member in opened.members if member.key in _DECIDING),
+            prices_apart=media.prices_apart,
+            allowance=media.tokens,
+            output_extra=_predicted_bytes(request),
+            places=_places(body, members),
         )
 
     def upstream_body(
@@ -145,7 +167,7 @@ class ChatCompletions:
             edits.append((places["model"].start, places["model"].end, msgspec.json.encode(model)))
         _cap(body, places, model, cap_field, output_cap, edits, front)
         if intent.stream and not intent.wants_usage:
-            _ask_usage(body, places.get("stream_options"), edits, front)
+            _ask_usage(body, places, edits, front)
         if front:
             edits.append(insert_first(body.index(b"{"), b",".join(front)))
         return apply(body, edits) if edits else body
@@ -172,74 +194,85 @@ class ChatCompletions:
 FORMAT: Final = ChatCompletions()
 
 
-def _model(body: Body) -> str:
-    model = body.take("model", _MODEL)
-    if not model or len(model) > _MODEL_CHARS_MAX or not model.isprintable():
+def _places(body: bytes, members: list[Member]) -> tuple[Member, ...]:
+    """Where stands what may have to be replaced, `include_usage` inside `stream_options` as well."""
+    places = [member for member in members if member.key in _SPLICED]
+    for outer in places:
+        if outer.key == "stream_options" and body.startswith(b"{", outer.start):
+            inner = locate(body[outer.start : outer.end])
+            refuse_repeated(inner, (_INCLUDE_USAGE,), "stream_options.")
+            places += [each.moved(outer.start) for each in inner if each.key == _INCLUDE_USAGE]
+            break
+    return tuple(places)
+
+
+def _refuse_control(name: str | None, param: str) -> None:
+    """Names go into logs, URLs and SQL, where a NUL or a line end does harm."""
+    if name is not None and not name.isprintable():
         raise BadRequest(
             "invalid_value",
-            "`model` is missing or no name.",
-            param="model",
-            hint="Name a model, as `gpt-4.1` or `openai/gpt-4.1`.",
+            f"`{param}` has a character that cannot be printed.",
+            param=param,
+            hint="Leave out control characters.",
         )
-    return model
 
 
-def _output_cap(body: Body) -> int | None:
+def _output_cap(request: _Request) -> int | None:
     """The smaller of both caps where both are given: whichever the provider obeys, it holds."""
-    caps = [cap for key in _CAPS if (cap := integer_from(body, key, 0)) is not None]
+    caps = [cap for cap in (request.max_completion_tokens, request.max_tokens) if cap is not None]
     return min(caps, default=None)
 
 
-class _Media:
-    """What of the messages is no text: how much of the body it takes and what it may cost."""
+def _predicted_bytes(request: _Request) -> int:
+    """Predicted text that the reply does not use is billed as output, beyond any cap."""
+    return memoryview(request.prediction.content).nbytes if request.prediction is not None else 0
 
-    def __init__(self, model: str, messages: list[_Message]) -> None:
+
+class _Media:
+    """What of a prompt is no text: what it may cost, how much of the body it takes, what is out of sight."""
+
+    def __init__(self, request: _Request) -> None:
+        self._model = request.model
+        self.tokens = _hidden_tokens(request)
         self.body_bytes = 0
-        self.tokens = 0
-        self.unseen = False
-        self.audio = False
-        for message in messages:
-            if memoryview(message.audio).nbytes and bytes(message.audio) != b"null":
+        self.unseen = any(tool.type not in _CALLERS_TOOLS for tool in request.tools or ())
+        self.prices_apart = _NONE_APART if request.modalities is None else _apart(request.modalities)
+        for message in request.messages:
+            if message.audio is not None:
                 self.unseen = True
             if isinstance(message.content, list):
                 for part in message.content:
-                    self._add(model, part)
+                    if part.type not in _TEXT_PARTS:
+                        self._add(part)
 
-    def _add(self, model: str, part: _Part) -> None:
+    def _add(self, part: _Part) -> None:
         if part.image_url is not None:
-            self.tokens += allowances.image_tokens_max(model, part.image_url.detail)
-            if part.image_url.url.startswith("data:"):
-                self.body_bytes += len(part.image_url.url)
+            image = _ImageUrl(part.image_url) if isinstance(part.image_url, str) else part.image_url
+            self.tokens += allowances.image_tokens_max(self._model, image.detail)
+            if image.url.startswith("data:"):
+                self.body_bytes += len(image.url)
         elif part.input_audio is not None:
-            self.audio = True
-            self.tokens += allowances.audio_tokens_max(len(part.input_audio.data))
-            self.body_bytes += len(part.input_audio.data)
-        elif part.type not in _TEXT_PARTS:
+            data = part.input_audio if isinstance(part.input_audio, str) else part.input_audio.data
+            self.tokens += allowances.audio_tokens_max(len(data))
+            self.body_bytes += len(data)
+            self.prices_apart |= {"audio_input"}
+        else:
             # Files (a PDF's pages are rendered as images), and parts nobody has told us of.
             self.unseen = True
 
 
-def _hidden_tokens(body: Body, messages: int) -> int:
-    hidden = allowances.BASE_TOKENS + messages * allowances.MESSAGE_TOKENS
-    for key in ("tools", "functions"):
-        if tools := body.take(key, _OBJECTS):
-            hidden += allowances.TOOLS_TOKENS + len(tools) * allowances.TOOL_TOKENS
-    if body.take("response_format", _OBJECT):
+def _hidden_tokens(request: _Request) -> int:
+    hidden = allowances.BASE_TOKENS + len(request.messages) * allowances.MESSAGE_TOKENS
+    if request.tools or request.functions:
+        tools = len(request.tools or ()) + len(request.functions or ())
+        hidden += allowances.TOOLS_TOKENS + tools * allowances.TOOL_TOKENS
+    if request.response_format:
         hidden += allowances.SCHEMA_TOKENS
     return hidden
 
 
-def _prices_apart(body: Body, media: _Media) -> frozenset[str]:
-    apart = {"audio_input"} if media.audio else set()
-    if "audio" in (body.take("modalities", _NAMES) or ()):
-        apart.add("audio_output")
-    return frozenset(apart)
-
-
-def _predicted_bytes(body: Body) -> int:
-    """Predicted text that the reply does not use is billed as output, beyond any cap."""
-    prediction = body.take("prediction", _PREDICTION)
-    return memoryview(prediction.content).nbytes if prediction is not None else 0
+def _apart(modalities: list[str]) -> frozenset[str]:
+    return frozenset(("audio_output",)) if "audio" in modalities else _NONE_APART
 
 
 def _cap(
@@ -274,22 +307,18 @@ def _cap(
         front.append(b'"%b":%b' % (cap_field.encode(), number))
 
 
-def _ask_usage(body: bytes, options: Member | None, edits: list[Edit], front: list[bytes]) -> None:
+def _ask_usage(body: bytes, places: dict[str, Member], edits: list[Edit], front: list[bytes]) -> None:
     """Have the usage sent at the end of the stream, whatever else the options say."""
-    if options is None:
-        front.append(b'"stream_options":{' + _ASK_USAGE + b"}")
-        return
-    text = body[options.start : options.end]
-    if not text.startswith(b"{"):
-        edits.append((options.start, options.end, b"{" + _ASK_USAGE + b"}"))
-        return
-    _, members = locate(text)
-    refuse_repeated(members, ("include_usage",), "stream_options.")
-    for member in members:
-        if member.key == "include_usage":
-            edits.append((options.start + member.start, options.start + member.end, b"true"))
-            return
-    edits.append(insert_first(options.start, _ASK_USAGE, empty=not members))
+    options, asked = places.get("stream_options"), places.get(_INCLUDE_USAGE)
+    if asked is not None:
+        edits.append((asked.start, asked.end, b"true"))
+    elif options is None:
+        front.append(b'"stream_options":{"include_usage":true}')
+    elif body.startswith(b"{", options.start):
+        empty = not body[options.start + 1 : options.end - 1].strip()
+        edits.append(insert_first(options.start, b'"include_usage":true', empty=empty))
+    else:
+        edits.append((options.start, options.end, b'{"include_usage":true}'))
 
 
 def _prompt_texts(body: bytes) -> list[list[str]]:

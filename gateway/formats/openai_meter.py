@@ -8,20 +8,25 @@ where a quote is escaped, but at its very end; so a look-alike costs a reading a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, Literal
 
 import msgspec
 
 from gateway.domain.usage import Usage, input_total, output_total
 from gateway.formats.base import Counter, InBandError, Intent, Report
 from gateway.formats.openai_usage import read_usage
-from gateway.formats.sse import EventFramer, read_event, split_events
+from gateway.formats.sse import EventFramer, event_around, read_event, split_events
 from gateway.formats.transcript import Transcript, reply_texts
 
 __all__ = ["OpenAIMeter", "read_openai_reply", "search_fee"]
 
 _DONE: Final = b"[DONE]"
+# Every usage object of this dialect has a member whose name ends so.
+_TOKENS: Final = b'_tokens"'
+_ERROR: Final = b'"error"'
+_NOT_ZERO: Final = re.compile(rb"[1-9]")
 # After the terminal event nothing is expected; more than this of it is not kept.
 _HELD_BYTES_MAX: Final = 64 * 1024
 
@@ -55,8 +60,9 @@ class OpenAIMeter:
         self._transcript = Transcript()
         # The first chunk that names its model; a cut ends the stream in its shape.
         self._identity: _Envelope | None = None
+        # The last chunk that reported usage, and whether any event could be read at all.
         self._usage: _Envelope | None = None
-        self._report: Report | None = None
+        self._understood = False
         self._error: InBandError | None = None
         self._ended = False
         self._cut = False
@@ -80,10 +86,9 @@ class OpenAIMeter:
 
     @property
     def report(self) -> Report | None:
-        if self._usage is not None:
-            self._report = _report(self._usage, self._identity, self._intent, self._transcript.has_text)
-            self._usage = None
-        return self._report
+        if self._usage is None:
+            return None
+        return _report(self._usage, self._identity, self._intent, self._transcript.has_text)
 
     def feed(self, data: bytes) -> bytes:
         block = self._framer.feed(data)
@@ -99,7 +104,7 @@ class OpenAIMeter:
         if self._cut:
             return b""
         relayed = self._sift(rest) if rest else b""
-        if rest.lstrip().startswith(b"{"):
+        if not self._understood:
             self._read_unframed(rest)
         held, self._held = self._held, b""
         return relayed + held
@@ -121,48 +126,78 @@ class OpenAIMeter:
         return b"".join(b"data: %b\n\n" % chunk for chunk in (*chunks, _DONE))
 
     def _sift(self, block: bytes) -> bytes:
-        """Read the events of a block one by one; returns those that may go on now."""
-        relayed = []
-        for raw in split_events(block):
-            if self._ended:
-                self._held = (self._held + raw)[:_HELD_BYTES_MAX]
-            elif (self._identity is not None and not _deserves_reading(raw)) or self._read(raw):
-                relayed.append(raw)
-        relay = b"".join(relayed)
+        """Read those events of a block that deserve it; returns what may go on now."""
+        if self._ended:
+            self._hold(block)
+            return b""
+        runs, at = [], 0
+        for start, end in self._to_read(block):
+            fate = self._read(block[start:end])
+            if fate == "relay":
+                continue
+            runs.append(block[at:start])
+            at = end
+            if fate == "hold":
+                self._hold(block[start:])
+                at = len(block)
+                break
+        runs.append(block[at:])
+        relay = b"".join(runs)
         if relay:
             self._transcript.keep(relay)
         return relay
 
-    def _read(self, raw: bytes) -> bool:
-        """Take in one event; whether it may go on to the client now."""
+    def _hold(self, data: bytes) -> None:
+        self._held = (self._held + data)[:_HELD_BYTES_MAX]
+
+    def _to_read(self, block: bytes) -> Iterator[tuple[int, int]]:
+        """The events to read, as ranges: the first ones until one has named the model, then by needle."""
+        at = 0
+        if self._identity is None:
+            for raw in split_events(block):
+                yield at, at + len(raw)
+                at += len(raw)
+                if self.model is not None:
+                    break
+        yield from _noteworthy(block, at)
+
+    def _read(self, raw: bytes) -> Literal["relay", "drop", "hold"]:
+        """Take in one event, and say what becomes of it. From one to be held on, everything is held."""
         event = read_event(raw)
         if event is None:
-            return True
+            return "relay"
         if event.data.strip() == _DONE:
-            self._ended, self._held = True, raw
-            return False
+            self._ended = self._understood = True
+            return "hold"
         envelope = _open(event.data)
         if envelope is None:
-            return True
+            return "relay"
+        self._understood = True
         if self._identity is None and _text(envelope.model):
             self._identity = envelope
         self._error = _error(envelope) or self._error
         if not _is_object(envelope.usage):
-            return True
-        self._usage = envelope
+            return "relay"
+        self._keep_usage(envelope)
         # Only a chunk that carries nothing but usage may be withheld: DeepSeek puts usage and the last
         # delta into one chunk.
-        return self._intent.wants_usage or bytes(envelope.choices).strip() not in _NO_CHOICES
+        return "drop" if _is_empty(envelope.choices) and not self._intent.wants_usage else "relay"
+
+    def _keep_usage(self, envelope: _Envelope) -> None:
+        """The last report counts, since figures are cumulative; but zeros take nothing back."""
+        if self._usage is None or _NOT_ZERO.search(envelope.usage):
+            self._usage = envelope
 
     def _read_unframed(self, rest: bytes) -> None:
-        """An upstream that answered with plain JSON where a stream was asked for."""
+        """An upstream that answered with plain JSON, or anything else, where a stream was asked for."""
         envelope = _open(rest)
-        if envelope is not None:
-            self._identity = self._identity or envelope
-            self._error = self._error or _error(envelope)
-            self._transcript.read(rest)
-            if _is_object(envelope.usage):
-                self._usage = envelope
+        if envelope is None:
+            self._error = InBandError("unreadable_reply", "the upstream's reply is not a stream of chunks")
+            return
+        self._identity, self._error = envelope, _error(envelope)
+        self._transcript.read(rest)
+        if _is_object(envelope.usage):
+            self._keep_usage(envelope)
 
     def _chunk(self, choices: bytes, usage: bytes | None = None) -> bytes:
         """A chunk in the stream's own shape: the members its own chunks have, in their order."""
@@ -182,16 +217,24 @@ class OpenAIMeter:
         return b"{" + b",".join(members) + b"}"
 
 
-_NO_CHOICES: Final = (b"", b"[]", b"null")
-
-
 def _deserves_reading(block: bytes) -> bool:
     """Whether a block might hold the terminal event, a usage object or an error.
 
-    Backward searches, because CPython's cost a third of its forward ones on this text. Every OpenAI-shaped
-    usage object has a member whose name ends in `_tokens`.
+    Backward searches, because CPython's cost a third of its forward ones on this text.
     """
-    return block.rfind(_DONE) >= 0 or block.rfind(b'_tokens"') >= 0 or block.rfind(b'"error"') >= 0
+    return block.rfind(_DONE) >= 0 or block.rfind(_TOKENS) >= 0 or block.rfind(_ERROR) >= 0
+
+
+def _noteworthy(block: bytes, since: int) -> list[tuple[int, int]]:
+    """The events after `since` that might hold such a thing, in order; each needle searched from the end."""
+    found: set[tuple[int, int]] = set()
+    for needle in (_DONE, _TOKENS, _ERROR):
+        end = len(block)
+        while (at := block.rfind(needle, since, end)) >= 0:
+            event = event_around(block, at)
+            found.add(event)
+            end = max(event[0], since)
+    return sorted(found)
 
 
 def _open(data: bytes) -> _Envelope | None:
@@ -203,6 +246,12 @@ def _open(data: bytes) -> _Envelope | None:
 
 def _is_object(raw: msgspec.Raw) -> bool:
     return memoryview(raw)[:1].tobytes() == b"{"
+
+
+def _is_empty(raw: msgspec.Raw) -> bool:
+    """Absent, null or an empty array."""
+    text = bytes(raw)
+    return text in (b"", b"null") or (text.startswith(b"[") and not text[1:-1].strip())
 
 
 def _text(raw: msgspec.Raw) -> str | None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -18,7 +17,7 @@ __all__ = ["Edit", "Member", "Unspliceable", "apply", "insert_first", "locate"]
 
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KEY: Final = re.compile(rb'[ \t\r\n]*("(?:[^"\\]++|\\.)*+")[ \t\r\n]*:[ \t\r\n]*')
-_AFTER: Final = re.compile(rb"[ \t\r\n]*([,}])")
+_AFTER: Final = re.compile(rb"[ \t\r\n]*[,}]")
 _NESTING_MAX: Final = 40
 
 
@@ -26,8 +25,7 @@ class Unspliceable(ValueError):
     """The object repeats a key whose value is nested too deeply to be stepped over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One member of an object: its key, the range of the key's text, and the range of its value."""
 
     key: str
@@ -35,6 +33,10 @@ class Member:
     key_end: int
     start: int
     end: int
+
+    def moved(self, by: int) -> Member:
+        """The same member, seen from the start of the text that its object is a part of."""
+        return Member(self.key, *(offset + by for offset in self[1:]))
 
 
 # Replace the bytes from the first offset to the second by these.
@@ -53,8 +55,8 @@ def _value_pattern() -> re.Pattern[bytes]:
 _VALUE: Final = _value_pattern()
 
 
-def locate(body: bytes) -> tuple[dict[str, msgspec.Raw], list[Member]]:
-    """The values and the places of an object's members, in order, repeated keys included.
+def locate(body: bytes) -> list[Member]:
+    """The places of an object's members, in order, repeated keys included.
 
     Raises msgspec.DecodeError for what is not a JSON object, RecursionError for one nested too deeply,
     UnicodeDecodeError for a key that is not UTF-8, Unspliceable for a repeated key that hides its end.
@@ -63,32 +65,28 @@ def locate(body: bytes) -> tuple[dict[str, msgspec.Raw], list[Member]]:
     members: list[Member] = []
     at = body.index(b"{") + 1
     while (key := _KEY.match(body, at)) is not None:
-        name = key[1][1:-1].decode() if b"\\" not in key[1] else msgspec.json.decode(key[1], type=str)
+        key_start, key_end = key.span(1)
+        text = body[key_start + 1 : key_end - 1]
+        name = text.decode() if b"\\" not in text else msgspec.json.decode(key[1], type=str)
         start = key.end()
-        end, at = _value_end(body, start, fields[name])
-        members.append(Member(name, key.start(1), key.end(1), start, end))
-        if body[at - 1] == 0x7D:
-            break
-    return fields, members
+        # The decoder kept the last value of each key. Where the text at hand is that value, its length is
+        # known; where it is not, the key is repeated and this value has to be stepped over.
+        value = memoryview(fields[name])
+        end = start + len(value)
+        after = _AFTER.match(body, end) if body.startswith(value, start) else None
+        if after is None:
+            end = _step_over(body, start)
+            after = _AFTER.match(body, end)
+            if after is None:
+                raise Unspliceable("a repeated key whose value cannot be stepped over")
+        members.append(Member(name, key_start, key_end, start, end))
+        at = after.end()
+    return members
 
 
-def _value_end(body: bytes, start: int, value: msgspec.Raw) -> tuple[int, int]:
-    """Where the value at `start` ends, and where the walk goes on.
-
-    The decoder kept the last value of each key. Where the text at hand is that value, its length is
-    known; where it is not, the key is repeated and this value has to be stepped over.
-    """
-    text = memoryview(value)
-    if body.startswith(text, start):
-        end = start + text.nbytes
-        after = _AFTER.match(body, end)
-        if after is not None:
-            return end, after.end()
-    skipped = _VALUE.match(body, start)
-    after = skipped and _AFTER.match(body, skipped.end())
-    if skipped is None or after is None:
-        raise Unspliceable("a repeated key whose value cannot be stepped over")
-    return skipped.end(), after.end()
+def _step_over(body: bytes, start: int) -> int:
+    value = _VALUE.match(body, start)
+    return start if value is None else value.end()
 
 
 def insert_first(object_start: int, member: bytes, *, empty: bool = False) -> Edit:

@@ -15,7 +15,16 @@ from typing import Final
 
 from gateway.domain.errors import UpstreamFailed
 
-__all__ = ["EVENT_BYTES_MAX", "Event", "EventFramer", "EventReader", "read_event", "split_events"]
+__all__ = [
+    "EVENT_BYTES_MAX",
+    "Event",
+    "EventFramer",
+    "EventReader",
+    "event_around",
+    "event_end",
+    "read_event",
+    "split_events",
+]
 
 # A Responses terminal event repeats the whole response, and one thought signature was seen to fill a line
 # of 47 KB; nothing genuine was seen above 1 MB.
@@ -124,6 +133,20 @@ def _last_boundary(data: bytes) -> int:
     return end
 
 
+def event_end(block: bytes, at: int) -> int:
+    """Where the event ends that begins at `at`, its blank line included."""
+    boundary = _BOUNDARY.search(block, at)
+    return len(block) if boundary is None else boundary.end()
+
+
+def event_around(block: bytes, at: int) -> tuple[int, int]:
+    """The range of the event that the byte at `at` is in, without blank lines before it."""
+    # One byte more, so that no CR stands last and seems to be half a line end.
+    start = max(_last_boundary(block[: at + 1]), 0)
+    blank = _BLANK.match(block, start)
+    return start if blank is None else blank.end(), event_end(block, at)
+
+
 def split_events(block: bytes) -> Iterator[bytes]:
     """The events of a block, raw, each with the blank line that ends it.
 
@@ -133,20 +156,15 @@ def split_events(block: bytes) -> Iterator[bytes]:
     at, size = 0, len(block)
     while at < size:
         blank = _BLANK.match(block, at)
-        if blank is not None:
-            yield blank[0]
-            at = blank.end()
-            continue
-        boundary = _BOUNDARY.search(block, at)
-        end = size if boundary is None else boundary.end()
+        end = event_end(block, at) if blank is None else blank.end()
         yield block[at:end]
         at = end
 
 
 def read_event(raw: bytes) -> Event | None:
     """What an event says; None where it has no data (a comment, a keep-alive, blank lines)."""
-    if raw.startswith(b"data: ") and raw.find(b"\n", 0, -2) < 0 and b"\r" not in raw:
-        return Event("message", raw[6:].rstrip(b"\n"))
+    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+        return Event("message", raw[6:-2])
     name, id_, data = "message", None, []
     for line in _LINE_END.split(raw.removeprefix(_BOM)):
         field, _, value = line.partition(b":")

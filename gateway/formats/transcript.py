@@ -24,6 +24,9 @@ __all__ = ["Transcript", "reply_texts"]
 _WAITING_BYTES_MAX: Final = 64 * 1024
 _UNCOUNTED_BYTES_MAX: Final = 64 * 1024
 
+# More texts than that are counted as one.
+_TEXTS_MAX: Final = 1024
+
 # The start of an event up to where its text begins. It holds quotes that no string can hold unescaped,
 # so wherever it occurs in a stream it is frame, not text.
 _FRAME: Final = re.compile(rb'data: \{.*?"(?:delta|message)":\{"(?:content|reasoning_content)":"', re.DOTALL)
@@ -168,10 +171,15 @@ class Transcript:
             if choice.finish_reason is not None:
                 self._finished.add(choice.index)
             for kind, text in _texts(choice):
-                tally = self._tallies.get((choice.index, kind))
-                if tally is None:
-                    tally = self._tallies[choice.index, kind] = Tally()
-                tally.add(text)
+                self._tally(choice.index, kind).add(text)
+
+    def _tally(self, index: int, kind: str) -> Tally:
+        tally = self._tallies.get((index, kind))
+        if tally is None:
+            if len(self._tallies) >= _TEXTS_MAX:
+                index, kind = -1, "more"
+            tally = self._tallies.setdefault((index, kind), Tally())
+        return tally
 
 
 def _choices(data: bytes) -> list[_Choice]:
@@ -260,5 +268,23 @@ def _called(place: str, function: _Function) -> list[tuple[str, str]]:
 
 
 def reply_texts(body: bytes) -> list[str]:
-    """The generated texts of a reply that was not streamed."""
+    """The generated texts of a reply that was not streamed, of one cut off in its midst too."""
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return [_unescaped(text) for text in _TEXT_MEMBER.findall(body)]
     return [text for choice in _choices(body) for _, text in _texts(choice)]
+
+
+# A text member of a message, its string perhaps never closed.
+_TEXT_MEMBER: Final = re.compile(
+    rb'"(?:content|reasoning_content|refusal|arguments|text)"\s*:\s*"((?:[^"\\]++|\\.)*+)', re.DOTALL
+)
+
+
+def _unescaped(text: bytes) -> str:
+    plain = text.decode("utf-8", "replace")
+    try:
+        return str(json.loads(f'"{plain}"', strict=False))
+    except ValueError:
+        return plain

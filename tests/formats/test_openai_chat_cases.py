@@ -1,0 +1,201 @@
+"""Every trap of the chat dialect as a case of our own, and every recording there is, in any chunking."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import chain, repeat
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.domain.errors import BadRequest
+from gateway.domain.usage import input_total, output_total
+from gateway.formats.base import Intent, Report
+from gateway.formats.openai_chat import FORMAT
+from tests.formats.playing import Case, Played, any_intent, cases, play, recordings_or_skip
+
+OWN = cases("openai_chat")
+STREAMS = [pytest.param(case, id=case.name) for case in OWN if case.streamed]
+REPLIES = [pytest.param(case, id=case.name) for case in OWN if not case.streamed]
+RECORDED = recordings_or_skip("chat")
+# Larger recordings are not fed byte by byte: it would take seconds and show nothing more.
+LARGE = 100_000
+
+SIZES = st.lists(st.integers(1, 400), min_size=1, max_size=40)
+
+
+def intent_of(case: Case) -> Intent:
+    return any_intent() if case.request is None else FORMAT.read("/v1/chat/completions", case.request)
+
+
+def sizes_of(cut: list[int]) -> Any:
+    return chain.from_iterable(repeat(cut))
+
+
+def check_report(report: Report | None, expected: dict[str, Any]) -> None:
+    if expected["usage"] is None:
+        assert report is None
+        return
+    assert report is not None
+    assert report.usage == expected["usage"]
+    assert report.model == expected["model"]
+    assert report.service_tier == expected["service_tier"]
+    assert list(report.unknown) == expected["unknown"]
+    assert list(report.missing) == expected["missing"]
+
+
+def check_stream(case: Case, cut: list[int]) -> Played:
+    intent = intent_of(case)
+    played = play(FORMAT, intent, case.reply, sizes_of(cut))
+    check_report(played.report, case.expected)
+    assert (played.error and played.error.code) == case.expected["error"]
+    assert played.ended == case.expected["ended"]
+    assert played.counted == sum(len(text) for text in case.expected["texts"])
+    if case.expected["usage"] is None:
+        assert played.model == case.expected["model"]
+    withheld = b"" if intent.wants_usage else case.expected["withheld"].encode()
+    assert played.relayed + played.held == case.reply.replace(withheld, b"", 1)
+    if played.ended:
+        assert b"[DONE]" in played.held
+    return played
+
+
+@pytest.mark.parametrize("case", STREAMS)
+@pytest.mark.parametrize("asked", [True, False])
+def test_stream_whole_and_at_one_byte(case: Case, asked: bool) -> None:
+    case = with_usage_asked(case, asked)
+    assert check_stream(case, [len(case.reply)]) == check_stream(case, [1])
+
+
+@pytest.mark.parametrize("case", STREAMS)
+@settings(max_examples=25, deadline=None)
+@given(cut=SIZES, asked=st.booleans())
+def test_stream_in_any_pieces(case: Case, cut: list[int], asked: bool) -> None:
+    check_stream(with_usage_asked(case, asked), cut)
+
+
+def with_usage_asked(case: Case, asked: bool) -> Case:
+    assert case.request is not None
+    request = json.loads(case.request)
+    request["stream_options"] = {"include_usage": asked}
+    return replace(case, request=json.dumps(request).encode())
+
+
+@pytest.mark.parametrize("case", REPLIES)
+def test_reply(case: Case) -> None:
+    report, error = FORMAT.read_reply(case.reply, intent_of(case))
+    check_report(report, case.expected)
+    assert (error and error.code) == case.expected["error"]
+    assert FORMAT.reply_text(case.reply) == "\n".join(case.expected["texts"])
+    if report is not None:
+        assert json.loads(report.raw) == json.loads(case.reply)["usage"]
+        assert report.raw in case.reply
+
+
+def usage_only_events(reply: bytes) -> bytes:
+    """The events that may be withheld, found by parsing every one of them."""
+    found = b""
+    for event in reply.split(b"\n\n"):
+        text = event.strip().removeprefix(b"data: ")
+        chunk = json.loads(text) if text.startswith(b"{") else {}
+        if chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict):
+            found += event + b"\n\n"
+    return found
+
+
+def check_recorded_usage(report: Report | None, expected: dict[str, Any] | None) -> None:
+    if expected is None:
+        assert report is None
+        return
+    assert report is not None
+    usage = report.usage
+    assert input_total(usage) == expected["input_total"]
+    assert usage.get("cache_read", 0) == expected["cache_read"]
+    assert usage.get("cache_write_5m", 0) == expected["cache_write"]
+    assert output_total(usage) == expected["output_total"]
+    assert usage.get("reasoning", 0) == expected["reasoning"]
+    assert usage.get("audio_input", 0) == expected["audio_in"]
+    assert usage.get("audio_output", 0) == expected["audio_out"]
+    assert report.unknown == report.missing == ()
+
+
+def check_recording(case: Case, cut: list[int], asked: bool) -> None:
+    intent = replace(intent_of(case), wants_usage=asked)
+    played = play(FORMAT, intent, case.reply, sizes_of(cut))
+    withheld = b"" if asked else usage_only_events(case.reply)
+    assert played.relayed + played.held == case.reply.replace(withheld, b"", 1)
+    check_recorded_usage(played.report, case.expected["expected_usage"])
+    assert played.ended == case.expected["done_sentinel"]
+    if case.expected["model_served"] is not None:
+        assert played.model == case.expected["model_served"]
+    assert (played.error is not None) == (case.expected["error"] is not None)
+
+
+@pytest.mark.parametrize("case", RECORDED)
+def test_recording(case: Case) -> None:
+    if case.streamed:
+        for asked in (True, False):
+            check_recording(case, [len(case.reply)], asked)
+            check_recording(case, [1 if len(case.reply) < LARGE else 61], asked)
+        return
+    report, error = FORMAT.read_reply(case.reply, intent_of(case) if case.request else None)
+    check_recorded_usage(report, case.expected["expected_usage"])
+    if case.expected["error"] is not None:
+        assert error is not None
+        told = case.expected["error"]
+        assert error.code == (told.get("code") or told.get("type"))
+        assert error.message == told["message"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", RECORDED)
+@settings(max_examples=10, deadline=None)
+@given(cut=SIZES, asked=st.booleans())
+def test_recording_in_any_pieces(case: Case, cut: list[int], asked: bool) -> None:
+    if case.streamed and len(case.reply) < LARGE:
+        check_recording(case, cut, asked)
+
+
+@pytest.mark.parametrize("case", RECORDED)
+def test_no_recorded_input_is_above_its_bound(case: Case) -> None:
+    """No exception is needed: a search model's call is quoted at the context window, the rest is bounded."""
+    expected = case.expected["expected_usage"]
+    if case.request is None or expected is None:
+        return
+    intent = intent_of(case)
+    assert intent.input_bound >= expected["input_total"]
+    assert intent.input_bound >= intent.allowance
+    if intent.output_cap is not None:
+        assert intent.output_cap * intent.choices >= expected["output_total"]
+
+
+@pytest.mark.parametrize("case", RECORDED)
+def test_recorded_request_is_spliced_and_nothing_else(case: Case) -> None:
+    if case.request is None:
+        return
+    intent = intent_of(case)
+    body = FORMAT.upstream_body(case.request, intent, "another-model", "max_completion_tokens", 7)
+    before, after = json.loads(case.request), json.loads(body)
+    caps = ("max_tokens", "max_completion_tokens")
+    assert after.pop("model") == "another-model"
+    assert max(after[cap] for cap in caps if after.get(cap) is not None) <= 7
+    if intent.stream:
+        assert after["stream_options"]["include_usage"] is True
+    else:
+        assert after.get("stream_options") == before.get("stream_options")
+    for key in (*caps, "model", "stream_options"):
+        before.pop(key, None)
+        after.pop(key, None)
+    assert after == before
+    assert list(after) == list(before)
+
+
+def test_refused_requests_are_the_providers_to_refuse() -> None:
+    """A cap of zero and a null content pass: the provider answers them with words of its own."""
+    intent = FORMAT.read("", b'{"model":"m","max_tokens":0,"messages":[{"role":"user","content":null}]}')
+    assert intent.output_cap == 0
+    with pytest.raises(BadRequest):
+        FORMAT.read("", b'{"model":"m","max_tokens":-1,"messages":[{"role":"user","content":null}]}')
