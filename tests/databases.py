@@ -62,8 +62,7 @@ class Postgres:
             known = conn.execute(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
             if known.scalar() is None:
                 conn.execute(text(f"CREATE DATABASE {name}"))
-        engine = create_engine(self.url(name), poolclass=NullPool)
-        migrate.upgrade(engine)
+        migrate.upgrade(self.url(name))
         return name
 
     def stop(self) -> None:
@@ -89,7 +88,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The bytes of a SQLite file that has the tables."""
     path = tmp_path_factory.mktemp("template") / "tollgate.db"
-    migrate.upgrade(create_engine(f"sqlite:///{path}", poolclass=NullPool))
+    migrate.upgrade(f"sqlite:///{path}")
     return path.read_bytes()
 
 

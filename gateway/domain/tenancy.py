@@ -49,8 +49,11 @@ class VirtualKey:
     `fingerprint` is the SHA-256 of the key, whose text is stored nowhere. `models` are glob patterns on
     catalogue names; None allows every model. `max_output_tokens` caps each call's output; a call that
     asks for more is clamped or refused (`on_over_cap`). `tags` win over those a request brings.
-    `status` is `active`, `blocked` or `revoked`. `rotated_to` names the key that took its place; the old
-    one goes on until `expires_at_us`.
+    `status` is `active`, `blocked` or `revoked`.
+
+    Rotating gives a key a new text under the same id, so its budgets and its history go on. While the old
+    text is still accepted it is a row of its own, with another id, an expiry, and `rotated_to` naming the
+    key it belongs to; its calls count as that key's (`charged_to`).
     """
 
     id: str
@@ -71,6 +74,11 @@ class VirtualKey:
     revoked_at_us: int | None
     rotated_to: str | None
     revision: int
+
+    @property
+    def charged_to(self) -> str:
+        """The key id that budgets, the ledger and reports know this key's calls by."""
+        return self.rotated_to or self.id
 
     def is_expired(self, now_us: int) -> bool:
         """Whether its time is over; the instant of expiry itself is already too late."""

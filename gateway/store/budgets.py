@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, select
 from gateway.domain.budgets import Budget
 from gateway.store.tables import budgets
 
-__all__ = ["BudgetChanges", "budget_by_id", "budget_of_row", "budgets_since"]
+__all__ = ["BudgetChanges", "BudgetRecord", "budget_of_row", "budgets_since", "record_by_id", "record_of_row"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,16 @@ class BudgetChanges:
 
     living: tuple[Budget, ...]
     deleted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRecord:
+    """A budget with what the gate has no use for. `is_funded` marks an account's pool of granted credit."""
+
+    rule: Budget
+    is_funded: bool
+    revision: int
+    deleted_at_us: int | None
 
 
 def budget_of_row(row: Row[Any]) -> Budget:
@@ -47,11 +57,15 @@ def budget_of_row(row: Row[Any]) -> Budget:
     )
 
 
-def budget_by_id(conn: Connection, budget: str) -> Budget | None:
-    """The budget while it is not deleted."""
-    query = select(budgets).where(budgets.c.id == budget, budgets.c.deleted_at.is_(None))
-    row = conn.execute(query).one_or_none()
-    return None if row is None else budget_of_row(row)
+def record_of_row(row: Row[Any]) -> BudgetRecord:
+    """A budget and what is kept beside the rule, from a full row."""
+    return BudgetRecord(budget_of_row(row), row.funded, row.revision, row.deleted_at)
+
+
+def record_by_id(conn: Connection, budget: str) -> BudgetRecord | None:
+    """The budget, deleted ones too; None when there never was one."""
+    row = conn.execute(select(budgets).where(budgets.c.id == budget)).one_or_none()
+    return None if row is None else record_of_row(row)
 
 
 def budgets_since(conn: Connection, revision: int) -> BudgetChanges:

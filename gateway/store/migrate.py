@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import pkgutil
 import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.pool import NullPool
 
-__all__ = ["FOLDER", "SchemaVersion", "check", "transactional_engine", "upgrade"]
+from gateway.store.sessions import libpq_url, sqlite_path
+
+__all__ = ["FOLDER", "SchemaVersion", "check", "transaction", "upgrade"]
 
 # Beside the package both in a checkout and where a wheel was installed.
 FOLDER: Final = Path(__file__).resolve().parents[2] / "migrations"
@@ -45,28 +51,37 @@ class SchemaVersion:
         return self.current is None or self.current < self.head
 
 
-def check(engine: Engine) -> SchemaVersion:
-    """Where the database stands; reads one row and changes nothing."""
-    with engine.connect() as conn:
+def check(url: str) -> SchemaVersion:
+    """Where the database stands. Reads one row; a SQLite file that is missing begins empty."""
+    with _engine(url).connect() as conn:
         return _version(conn)
 
 
-def upgrade(engine: Engine) -> SchemaVersion:
+def upgrade(url: str) -> SchemaVersion:
     """Run every revision the database lacks; all of them or, when one fails, none.
 
-    Returns where the database stood before.
+    `url` is as `Database` takes it. Returns where the database stood before.
     """
-    before = check(engine)
+    before = check(url)
     if not before.is_behind:
         return before
-    own = transactional_engine(engine)
-    with own.begin() as conn:
-        if engine.dialect.name == "postgresql":
-            conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _POSTGRES_LOCK})
+    with transaction(url) as conn:
         before = _version(conn)
         if before.is_behind:
             pkgutil.resolve_name(_RUNNER)(conn, FOLDER)
     return before
+
+
+@contextmanager
+def transaction(url: str) -> Iterator[Connection]:
+    """A transaction that one process at a time has, and that CREATE TABLE is part of."""
+    with _engine(url).begin() as conn:
+        if conn.dialect.name == "postgresql":
+            conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _POSTGRES_LOCK})
+        else:
+            # Takes the write lock first, so that the version is read by one process at a time.
+            conn.exec_driver_sql("BEGIN IMMEDIATE")
+        yield conn
 
 
 def _version(conn: Connection) -> SchemaVersion:
@@ -78,25 +93,25 @@ def _version(conn: Connection) -> SchemaVersion:
 
 def _head() -> str:
     """The newest revision there is a file for. Their history is a line, and names sort in its order."""
-    numbers = [match[1] for path in (FOLDER / "versions").iterdir() if (match := _NAME.fullmatch(path.name))]
-    return max(numbers)
+    names = (path.name for path in (FOLDER / "versions").iterdir())
+    return max(match[1] for name in names if (match := _NAME.fullmatch(name)))
 
 
-def transactional_engine(engine: Engine) -> Engine:
-    """An engine of the same database whose transactions are real ones, for CREATE TABLE too."""
-    if engine.dialect.name != "sqlite":
-        return engine
-    own = create_engine(engine.url, poolclass=NullPool, connect_args={"timeout": _SQLITE_WAIT_S})
-    event.listen(own, "connect", _leave_transactions_to_us)
-    event.listen(own, "begin", _begin_immediate)
-    return own
+def _engine(url: str) -> Engine:
+    """Connections without a pool and, on SQLite, without Python's own transactions, which would end before
+    each CREATE TABLE."""
+    if not url.startswith("sqlite:///"):
+        return create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: psycopg.connect(libpq_url(url), application_name="tollgate-migrate"),
+            poolclass=NullPool,
+        )
+    path = Path(sqlite_path(url))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": _SQLITE_WAIT_S})
+    event.listen(engine, "connect", _leave_transactions_to_us)
+    return engine
 
 
-def _leave_transactions_to_us(connection: Any, _record: object) -> None:
-    # Python's sqlite3 would otherwise commit before each CREATE TABLE.
+def _leave_transactions_to_us(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
-
-
-def _begin_immediate(conn: Connection) -> None:
-    # Takes the write lock first, so that the version is read by one process at a time.
-    conn.exec_driver_sql("BEGIN IMMEDIATE")

@@ -30,8 +30,8 @@ def tables_of(conn: Connection) -> set[str]:
     return set(inspect(conn).get_table_names()) - {"alembic_version"}
 
 
-def test_models_equal_migrations(engine: Engine) -> None:
-    migrate.upgrade(engine)
+def test_models_equal_migrations(engine: Engine, empty_database: str) -> None:
+    migrate.upgrade(empty_database)
     with engine.connect() as conn:
         context = MigrationContext.configure(
             conn, opts={"compare_type": True, "compare_server_default": True}
@@ -39,14 +39,14 @@ def test_models_equal_migrations(engine: Engine) -> None:
         assert compare_metadata(context, metadata) == []
 
 
-def test_up_down_up(engine: Engine) -> None:
-    migrate.upgrade(engine)
-    with engine.begin() as conn:
+def test_up_down_up(engine: Engine, empty_database: str) -> None:
+    migrate.upgrade(empty_database)
+    with migrate.transaction(empty_database) as conn:
         assert tables_of(conn) == TABLES
         alembic_runner.downgrade(conn, migrate.FOLDER, "base")
         assert tables_of(conn) == set()
-    assert migrate.check(engine).is_behind
-    migrate.upgrade(engine)
+    assert migrate.check(empty_database).is_behind
+    migrate.upgrade(empty_database)
     with engine.connect() as conn:
         assert tables_of(conn) == TABLES
 
@@ -65,9 +65,10 @@ def test_sqlite_gets_the_very_statements_of_the_models(tmp_path_factory: pytest.
     """`compare_metadata` does not see CHECKs, WITHOUT ROWID or a partial index's condition; this does."""
     folder = tmp_path_factory.mktemp("schemas")
     by_models = create_engine(f"sqlite:///{folder / 'models.db'}")
-    by_migrations = create_engine(f"sqlite:///{folder / 'migrations.db'}")
+    migrated = f"sqlite:///{folder / 'migrations.db'}"
+    by_migrations = create_engine(migrated)
     metadata.create_all(by_models)
-    migrate.upgrade(by_migrations)
+    migrate.upgrade(migrated)
     with by_models.connect() as one, by_migrations.connect() as other:
         assert sqlite_schema(one) == sqlite_schema(other)
     by_models.dispose()
@@ -77,9 +78,10 @@ def test_sqlite_gets_the_very_statements_of_the_models(tmp_path_factory: pytest.
 @pytest.mark.slow
 def test_postgresql_gets_the_checks_and_conditions_of_the_models(request: pytest.FixtureRequest) -> None:
     server = request.getfixturevalue("postgres")
-    by_models, by_migrations = create_engine(server.create()), create_engine(server.create())
+    migrated = server.create()
+    by_models, by_migrations = create_engine(server.create()), create_engine(migrated)
     metadata.create_all(by_models)
-    migrate.upgrade(by_migrations)
+    migrate.upgrade(migrated)
     with by_models.connect() as one, by_migrations.connect() as other:
         assert postgres_constraints(one) == postgres_constraints(other)
     by_models.dispose()

@@ -7,10 +7,9 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, inspect, text
 
 from gateway.store import alembic_runner, migrate
 from tests.databases import backend, empty_database, postgres
@@ -25,36 +24,34 @@ def engine(empty_database: str) -> Iterator[Engine]:
     made.dispose()
 
 
-def test_an_empty_database_is_behind_and_then_current(engine: Engine) -> None:
-    assert migrate.check(engine) == migrate.SchemaVersion(None, "0001")
-    assert migrate.check(engine).is_behind
-    assert migrate.upgrade(engine).current is None
-    assert migrate.check(engine) == migrate.SchemaVersion("0001", "0001")
-    assert not migrate.upgrade(engine).is_behind
+def test_an_empty_database_is_behind_and_then_current(empty_database: str) -> None:
+    assert migrate.check(empty_database) == migrate.SchemaVersion(None, "0001")
+    assert migrate.check(empty_database).is_behind
+    assert migrate.upgrade(empty_database).current is None
+    assert migrate.check(empty_database) == migrate.SchemaVersion("0001", "0001")
+    assert not migrate.upgrade(empty_database).is_behind
 
 
-def test_a_database_ahead_is_left_alone(engine: Engine) -> None:
-    migrate.upgrade(engine)
+def test_a_database_ahead_is_left_alone(empty_database: str, engine: Engine) -> None:
+    migrate.upgrade(empty_database)
     with engine.begin() as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    assert not migrate.check(engine).is_behind
-    assert migrate.upgrade(engine).current == "9999"
+    assert not migrate.check(empty_database).is_behind
+    assert migrate.upgrade(empty_database).current == "9999"
 
 
 def test_many_starting_at_once_migrate_once(empty_database: str) -> None:
     def start(_: int) -> str | None:
-        engine = create_engine(empty_database)
-        try:
-            return migrate.upgrade(engine).current
-        finally:
-            engine.dispose()
+        return migrate.upgrade(empty_database).current
 
     with ThreadPoolExecutor(6) as pool:
         found = sorted(str(each) for each in pool.map(start, range(6)))
     assert found == ["0001"] * 5 + ["None"]
 
 
-def test_a_failing_revision_leaves_nothing_behind(engine: Engine, tmp_path: Path) -> None:
+def test_a_failing_revision_leaves_nothing_behind(
+    empty_database: str, engine: Engine, tmp_path: Path
+) -> None:
     folder = tmp_path / "migrations"
     versions = folder / "versions"
     versions.mkdir(parents=True)
@@ -68,27 +65,17 @@ def test_a_failing_revision_leaves_nothing_behind(engine: Engine, tmp_path: Path
         "    op.execute('SELECT nothing FROM nowhere')\n"
     )
 
-    def run(conn: Connection) -> None:
+    with pytest.raises(Exception, match="nowhere"), migrate.transaction(empty_database) as conn:
         alembic_runner.run(conn, folder)
-
-    with pytest.raises(Exception, match="nowhere"):
-        in_one_transaction(engine, run)
     with engine.connect() as conn:
         assert inspect(conn).get_table_names() == []
-
-
-def in_one_transaction(engine: Engine, step: Any) -> None:
-    """As `migrate.upgrade` does it, with another folder of revisions."""
-    own = migrate.transactional_engine(engine)
-    with own.begin() as conn:
-        step(conn)
 
 
 def test_a_current_database_does_not_load_alembic(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'tollgate.db'}"
     program = (
-        "import sys; from sqlalchemy import create_engine; from gateway.store import migrate;"
-        f"migrate.upgrade(create_engine({url!r})); print('alembic' in sys.modules)"
+        "import sys; from gateway.store import migrate;"
+        f"migrate.upgrade({url!r}); print('alembic' in sys.modules)"
     )
     loaded = [
         subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
