@@ -74,9 +74,6 @@ class ServerSettings(msgspec.Struct, frozen=True):
         int, Meta(description="Seconds an idle connection is kept for the next request.", ge=1)
     ] = 75
     drain_s: Annotated[int, Meta(description="Seconds calls may take to finish after SIGTERM.", ge=0)] = 60
-    trusted_proxies: Annotated[
-        tuple[str, ...], Meta(description="Addresses or networks whose x-forwarded-for counts.")
-    ] = ()
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True):
@@ -327,7 +324,7 @@ def _convert(name: str, value: Any, hint: Any, origin: str) -> Any:
     except msgspec.ValidationError as error:
         shown = "********" if name.rsplit(".", 1)[-1] in SECRETS else repr(value)
         raise SettingsError(
-            f"{name} = {shown} (from {origin}) is not right: {error}. {_meta(hint).description}"
+            f"{name} = {shown} (from {origin}) is not right: {error}{_choices(hint)}. {_meta(hint).description}"
         ) from None
 
 
@@ -360,6 +357,13 @@ def _model(alias: object, target: object, path: str) -> str:
 
 def _section_names() -> str:
     return ", ".join(sorted((*SECTIONS, "providers", "aliases")))
+
+
+def _choices(hint: Any) -> str:
+    bare = _bare(hint)
+    if get_origin(bare) is not Literal:
+        return ""
+    return "; it is one of " + ", ".join(repr(choice) for choice in get_args(bare) if choice)
 
 
 def _bare(hint: Any) -> Any:

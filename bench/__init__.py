@@ -1,0 +1,1 @@
+"""The benchmark: everything in one run, interleaved, as ratios."""
