@@ -21,6 +21,7 @@ from gateway.store.tenancy import account_by_id, account_of_row
 
 __all__ = [
     "NewAccount",
+    "account_chain",
     "change_account",
     "create_account",
     "delete_account",
@@ -53,6 +54,17 @@ def living_account(conn: Connection, account: str, *, param: str | None = None) 
             param=param,
         )
     return found
+
+
+def account_chain(conn: Connection, account: str) -> tuple[str, ...]:
+    """The ids from the account up to its root; NotFound when there is no such account."""
+    chain, node = [], living_account(conn, account, param="account")
+    while node.parent is not None:
+        chain.append(node.id)
+        above = account_by_id(conn, node.parent)
+        assert above is not None, "a parent is a row"
+        node = above
+    return (*chain, node.id)
 
 
 def create_account(conn: Connection, new: NewAccount, *, account_id: str, now_us: int) -> Account:
