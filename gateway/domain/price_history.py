@@ -73,6 +73,8 @@ def _later(
         earliest = held.effective_from_us if held is not None else 0
         start = price.effective_from_us if price.effective_from_us > earliest else instant
         row = with_id(price._replace(effective_from_us=start, recorded_at_us=now_us))
+        if any(row.id == each.id for each in known):
+            row = with_id(row, now_us)
         known.append(row)
         yield row
 

@@ -9,7 +9,7 @@ force at the call's time the first of these that tells them apart decides:
 3. the higher rank: `MANUAL` (posted by an admin or read from a file) over `SEED` (cited in this package)
    over `GENAI` (imported): what a human wrote is not undone by an import that comes later;
 4. a row for some hours of the day over one for all day;
-5. the later `effective_from_us`, then the later `recorded_at_us`.
+5. the later `effective_from_us`, then the later `recorded_at_us`, then the id, so that no two workers differ.
 
 Among a meter's slots, the service tier's own go before the standard tier's, and the highest threshold that
 the call's input exceeds goes before the lower ones. A meter without any row is priced as the next one in
@@ -291,16 +291,17 @@ class RateCard:
                         yield row
 
 
-def with_id(row: PriceRow) -> PriceRow:
+def with_id(row: PriceRow, again_us: int = 0) -> PriceRow:
     """The row with its id: the same for the same price of the same slot, date and rank.
 
-    So writing a price twice is one row, whatever it was called and whenever it came.
+    So writing a price twice is one row, whatever its source was called and whenever it came. `again_us`
+    is for a price that comes back to a date after another one took its place there.
     """
-    key = (*row[1:9], row.account, row.rank)
+    key = (*row[1:9], row.account, row.rank, *((again_us,) if again_us else ()))
     return row._replace(id="price_" + blake2b(repr(key).encode(), digest_size=12).hexdigest())
 
 
-def _precedence(row: PriceRow, depth: Mapping[str, int], *, own: bool) -> tuple[int, ...]:
+def _precedence(row: PriceRow, depth: Mapping[str, int], *, own: bool) -> tuple[int | str, ...]:
     """Sorts the rows of a meter and tier so that the first one that applies is the one that counts."""
     return (
         row.context_over,
@@ -311,6 +312,7 @@ def _precedence(row: PriceRow, depth: Mapping[str, int], *, own: bool) -> tuple[
         int(row.hours is not None),
         row.effective_from_us,
         row.recorded_at_us,
+        row.id,
     )
 
 
