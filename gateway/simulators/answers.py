@@ -41,6 +41,7 @@ class Ask:
     users_turn: bool = True  # the last message is the user's, not a tool's result
     schema: Mapping[str, Any] | None = None
     reasoning: int = 0  # what the model would think unless told otherwise
+    stops: tuple[str, ...] = ()  # texts at which the answer ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Answer:
     text: list[str] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
     refused: bool = False
+    stopped_at: str | None = None  # the stop sequence that ended it
     finish: Finish = "stop"
 
     @property
@@ -89,7 +91,7 @@ def _one(ask: Ask, chosen: Behaviour, seed: int) -> Answer:
         answer.finish = "tool_calls" if full else "length"
         return answer
     answer.refused = chosen.refusal
-    full_text = _text(ask, chosen, seed, room)
+    full_text, answer.stopped_at = _stopped(_text(ask, chosen, seed, room), ask.stops)
     answer.text = full_text if room is None else full_text[:room]
     answer.finish = "stop" if len(answer.text) == len(full_text) else "length"
     return answer
@@ -147,6 +149,16 @@ def _text(ask: Ask, chosen: Behaviour, seed: int, room: int | None) -> list[str]
     if words is not None and room is not None:
         words = min(words, room + 1)
     return answer_words(ask.prompt, seed, words)
+
+
+def _stopped(tokens: list[str], stops: tuple[str, ...]) -> tuple[list[str], str | None]:
+    """The tokens before the first stop sequence, and which it was."""
+    text = "".join(tokens)
+    met = [(text.index(stop), stop) for stop in stops if stop and stop in text]
+    if not met:
+        return tokens, None
+    place, stop = min(met)
+    return pieces(text[:place]), stop
 
 
 def open_bill(billed: BilledCall, ask: Ask, chosen: Behaviour, model: str) -> None:

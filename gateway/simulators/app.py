@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 
 from gateway.simulators.control import control_routes
-from gateway.simulators.dialects import azure, deepseek, openai_chat
+from gateway.simulators.dialects import anthropic, azure, deepseek, openai_chat
 from gateway.simulators.exchange import Dialect, Exchange
 from gateway.simulators.stage import Stage
 
@@ -31,6 +31,8 @@ _PATHS: Final[Sequence[tuple[str, str, str, Dialect]]] = (
     ("deepseek", "POST", "/deepseek/chat/completions", deepseek.chat),
     ("deepseek", "GET", "/deepseek/v1/models", deepseek.list_models),
     ("azure", "POST", "/azure/openai/deployments/{deployment}/chat/completions", azure.chat),
+    ("anthropic", "POST", "/anthropic/v1/messages", anthropic.messages),
+    ("anthropic", "POST", "/anthropic/v1/messages/count_tokens", anthropic.count_tokens),
 )
 
 

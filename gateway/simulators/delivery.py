@@ -114,7 +114,7 @@ class ArrayFraming(Framing):
 
     def frame(self, event: Event) -> bytes:
         """An element, and the comma that its predecessor could not know it needed."""
-        lead, self._lead = self._lead, b",\r\n"
+        lead, self._lead = self._lead, b",\n"
         return lead + event.data + b"\n"
 
     def comment(self) -> bytes:

@@ -60,6 +60,8 @@ _KNOWN: Final[dict[str, tuple[Model, ...]]] = {
     ),
     "anthropic": (
         Model("claude-haiku-4-5", "claude-haiku-4-5-20251001", 200_000, 64_000),
+        Model("claude-3-5-haiku", "claude-3-5-haiku-20241022", 200_000, 8_192),
+        Model("claude-3-opus", "claude-3-opus-20240229", 200_000, 4_096),
         Model("claude-sonnet-4", "claude-sonnet-4-20250514", 200_000, 64_000),
         Model("claude-sonnet-4-0", "claude-sonnet-4-20250514", 200_000, 64_000),
         Model("claude-sonnet-4-5", "claude-sonnet-4-5-20250929", 200_000, 64_000),

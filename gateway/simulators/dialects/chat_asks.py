@@ -39,6 +39,7 @@ def ask_of(document: Mapping[str, Any], model: Model, cap: int | None) -> Ask:
         users_turn=messages[-1]["role"] not in ("tool", "function"),
         schema=_schema(document),
         reasoning=_reasoning(document, model),
+        stops=_stops(document.get("stop")),
     )
 
 
@@ -72,6 +73,10 @@ def _calls(choice: Any) -> Literal["auto", "must", "never"]:
     if choice == "none":
         return "never"
     return "must" if isinstance(choice, dict) or choice == "required" else "auto"
+
+
+def _stops(asked: Any) -> tuple[str, ...]:
+    return (asked,) if isinstance(asked, str) else tuple(asked or ())
 
 
 def _reasoning(document: Mapping[str, Any], model: Model) -> int:

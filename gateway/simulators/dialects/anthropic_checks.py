@@ -1,0 +1,350 @@
+"""Reads a Messages request as strictly as Anthropic does, and says what it asks for.
+
+Messages follow the recorded refusals; where none is recorded, the provider's published errors. Roles must
+alternate here although the API by now joins neighbours: a translation that does not join them is seen.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from gateway.simulators.answers import Ask, Tool
+from gateway.simulators.dialects.anthropic_errors import anthropic_error, invalid
+from gateway.simulators.models import Model, find_model
+from gateway.simulators.tokens import count
+
+__all__ = ["input_tokens", "read_ask", "read_document", "read_model"]
+
+_KNOWN = """
+    model messages max_tokens system stream temperature top_p top_k stop_sequences tools tool_choice
+    thinking metadata service_tier cache_control output_config context_management container mcp_servers
+    inference_geo speed fallbacks
+"""
+_FIELDS: Final = frozenset(_KNOWN.split())
+_ID: Final = re.compile(r"[a-zA-Z0-9_-]+")
+_TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+_NO_PREFILL: Final = ("claude-opus-4-6", "claude-sonnet-5")
+_EFFORTS: Final = ("high", "low", "max", "medium")
+_BLOCKS: Final = frozenset(
+    {
+        "text",
+        "image",
+        "document",
+        "tool_use",
+        "tool_result",
+        "thinking",
+        "redacted_thinking",
+        "server_tool_use",
+        "web_search_tool_result",
+    }
+)
+_NOBODY: Final[Mapping[str, Any]] = {"role": "nobody", "content": []}
+_LEAST_THINKING: Final = 1_024
+_THINKS: Final = 64
+_REQUEST: Final = 7  # tokens of a prompt of one message beside its text, as recorded
+_MESSAGE: Final = 3
+_IMAGE: Final = 1_334
+
+
+def read_document(body: bytes) -> dict[str, Any]:
+    """The request body as a JSON object."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"The request body is not valid JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise invalid("Input should be a valid dictionary or object to extract fields from")
+    return document
+
+
+def read_model(document: Mapping[str, Any]) -> Model:
+    """The model a request names."""
+    name = document.get("model")
+    if not isinstance(name, str):
+        raise invalid("model: Field required" if name is None else "model: Input should be a valid string")
+    model = find_model("anthropic", name)
+    if model is None:
+        raise anthropic_error(404, "not_found_error", f"model: {name}", retry=False)
+    return model
+
+
+def read_ask(document: Mapping[str, Any], model: Model, *, needs_cap: bool = True) -> Ask:
+    """What a request asks for. Raises the refusal. Counting tokens needs no cap."""
+    for name in document:
+        if name not in _FIELDS:
+            raise invalid(f"{name}: Extra inputs are not permitted")
+    if needs_cap:
+        _check_cap(document, model)
+    _check_values(document)
+    _check_messages(document.get("messages"), model)
+    _check_tools(document)
+    thinks = _thinking(document)
+    tokens = input_tokens(document)
+    if tokens > model.context:
+        raise invalid(f"prompt is too long: {tokens} tokens > {model.context} maximum")
+    messages = document["messages"]
+    return Ask(
+        model=document["model"],
+        prompt="\n".join(_texts(_last_user(messages))),
+        input_tokens=tokens,
+        cap=document.get("max_tokens"),
+        tools=_tools(document),
+        calls=_calls(document.get("tool_choice")),
+        parallel=not (document.get("tool_choice") or {}).get("disable_parallel_tool_use"),
+        users_turn=not any(block.get("type") == "tool_result" for block in _blocks(messages[-1])),
+        schema=_schema(document),
+        reasoning=thinks,
+        stops=tuple(document.get("stop_sequences") or ()),
+    )
+
+
+def _check_cap(document: Mapping[str, Any], model: Model) -> None:
+    cap = document.get("max_tokens")
+    if cap is None:
+        raise invalid("max_tokens: Field required")
+    if not isinstance(cap, int) or isinstance(cap, bool):
+        raise invalid("max_tokens: Input should be a valid integer")
+    if cap < 0:
+        raise invalid("max_tokens: must be greater than or equal to 0")
+    if cap > model.max_output:
+        raise invalid(
+            f"max_tokens: {cap} > {model.max_output}, which is the maximum allowed number of output tokens "
+            f"for {model.served}"
+        )
+
+
+def _check_values(document: Mapping[str, Any]) -> None:
+    warmth = document.get("temperature")
+    if warmth is not None and not (isinstance(warmth, (int, float)) and 0 <= warmth <= 1):
+        raise invalid("temperature: range: 0..1")
+    for stop in document.get("stop_sequences") or []:
+        if not str(stop).strip():
+            raise invalid("stop_sequences: each stop sequence must contain non-whitespace")
+    effort = (document.get("output_config") or {}).get("effort")
+    if effort is not None and effort not in _EFFORTS:
+        levels = ", ".join(_EFFORTS)
+        raise invalid(f"This model does not support effort level '{effort}'. Supported levels: {levels}.")
+    marked = json.dumps(document).count('"cache_control": {')
+    if marked > 4:
+        raise invalid(f"A maximum of 4 blocks with cache_control may be provided. Found {marked}.")
+
+
+def _check_messages(messages: Any, model: Model) -> None:
+    if messages is None:
+        raise invalid("messages: Field required")
+    if not isinstance(messages, list):
+        raise invalid("messages: Input should be a valid list")
+    if not messages:
+        raise invalid("messages: at least one message is required")
+    for index, message in enumerate(messages):
+        _check_message(message, index, len(messages))
+    _check_roles([message["role"] for message in messages])
+    _check_pairing(messages)
+    if messages[-1]["role"] == "assistant":
+        _check_prefill(messages[-1], model)
+
+
+def _check_message(message: Any, index: int, total: int) -> None:
+    if not isinstance(message, dict) or message.get("role") is None:
+        raise invalid(f"messages.{index}.role: Field required")
+    if message["role"] == "system":
+        raise invalid(
+            'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, '
+            'not "system" as an input message role.'
+        )
+    if message["role"] not in ("user", "assistant"):
+        raise invalid(
+            f'messages: Unexpected role "{message["role"]}". Allowed roles are "user" or "assistant"'
+        )
+    content = message.get("content")
+    if not isinstance(content, (str, list)):
+        raise invalid(f"messages.{index}.content: Field required")
+    if not content and not (message["role"] == "assistant" and index == total - 1):
+        raise invalid(
+            f"messages.{index}: all messages must have non-empty content except for the optional final "
+            "assistant message"
+        )
+    for place, block in enumerate(_blocks(message)):
+        _check_block(block, f"messages.{index}.content.{place}")
+
+
+def _check_block(block: Any, where: str) -> None:
+    kind = block.get("type") if isinstance(block, dict) else None
+    if kind not in _BLOCKS:
+        tags = ", ".join(f"'{name}'" for name in sorted(_BLOCKS))
+        raise invalid(f"{where}: Input tag '{kind}' found using 'type' does not match any of: {tags}")
+    if kind == "text" and not block.get("text"):
+        raise invalid("messages: text content blocks must be non-empty")
+    identifier = block.get({"tool_use": "id", "tool_result": "tool_use_id"}.get(kind, ""), "x")
+    if not _ID.fullmatch(str(identifier)):
+        raise invalid(f"{where}.{kind}.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
+
+
+def _check_roles(roles: Sequence[str]) -> None:
+    if roles[0] != "user":
+        raise invalid('messages: first message must use the "user" role')
+    for before, after in itertools.pairwise(roles):
+        if before == after:
+            raise invalid(
+                'messages: roles must alternate between "user" and "assistant", but found multiple '
+                f'"{after}" roles in a row'
+            )
+
+
+def _check_pairing(messages: Sequence[Mapping[str, Any]]) -> None:
+    """The calls of one message have their results, all of them, at the head of the next."""
+    called: list[str] = []
+    for index, message in enumerate([*messages, _NOBODY]):
+        blocks = _blocks(message)
+        missing = [one for one in called if one not in _results(itertools.takewhile(_is_result, blocks))]
+        if missing:
+            raise invalid(
+                f"messages.{index - 1}: `tool_use` ids were found without `tool_result` blocks immediately "
+                f"after: {', '.join(missing)}. Each `tool_use` block must have a corresponding `tool_result` "
+                "block in the next message."
+            )
+        strange = [one for one in _results(filter(_is_result, blocks)) if one not in called]
+        if strange:
+            raise invalid(
+                f"messages.{index}.content.0: unexpected `tool_use_id` found in `tool_result` blocks: "
+                f"{', '.join(strange)}. Each `tool_result` block must have a corresponding `tool_use` block "
+                "in the previous message."
+            )
+        called = [str(block.get("id")) for block in blocks if block.get("type") == "tool_use"]
+
+
+def _is_result(block: Mapping[str, Any]) -> bool:
+    return block.get("type") == "tool_result"
+
+
+def _results(blocks: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [str(block.get("tool_use_id")) for block in blocks]
+
+
+def _check_prefill(message: Mapping[str, Any], model: Model) -> None:
+    if model.name in _NO_PREFILL:
+        raise invalid(
+            "This model does not support assistant message prefill. The conversation must end with a user "
+            "message."
+        )
+    texts = _texts(message)
+    if texts and texts[-1] != texts[-1].rstrip():
+        raise invalid("messages: final assistant content cannot end with trailing whitespace")
+
+
+def _check_tools(document: Mapping[str, Any]) -> None:
+    for index, tool in enumerate(document.get("tools") or []):
+        if tool.get("type") not in (None, "custom"):
+            continue
+        where = f"tools.{index}.custom"
+        if not _TOOL_NAME.fullmatch(str(tool.get("name", ""))):
+            raise invalid(f"{where}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
+        schema = tool.get("input_schema")
+        if not isinstance(schema, dict):
+            raise invalid(f"{where}.input_schema: Field required")
+        if schema.get("type") != "object":
+            raise invalid(f"{where}.input_schema.type: Input should be 'object'")
+    if document.get("tool_choice") and not document.get("tools"):
+        raise invalid("tool_choice: may only be specified while providing tools")
+
+
+def _thinking(document: Mapping[str, Any]) -> int:
+    """How many tokens the model thinks; raises the refusal of thinking that cannot be."""
+    asked = document.get("thinking") or {"type": "disabled"}
+    if asked.get("type") == "adaptive":
+        return _THINKS
+    if asked.get("type") != "enabled":
+        return 0
+    budget = asked.get("budget_tokens", 0)
+    if budget < _LEAST_THINKING:
+        raise invalid("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
+    if "max_tokens" in document and document["max_tokens"] <= budget:
+        raise invalid("`max_tokens` must be greater than `thinking.budget_tokens`.")
+    if document.get("temperature") not in (None, 1):
+        raise invalid("`temperature` may only be set to 1 when thinking is enabled.")
+    if (document.get("tool_choice") or {}).get("type") in ("any", "tool"):
+        raise invalid("Thinking may not be enabled when tool_choice forces tool use.")
+    return _THINKS
+
+
+def _tools(document: Mapping[str, Any]) -> tuple[Tool, ...]:
+    """The caller's own tools; the provider's run on its side."""
+    offered = [tool for tool in document.get("tools") or [] if tool.get("type") in (None, "custom")]
+    choice = document.get("tool_choice") or {}
+    if choice.get("type") == "tool":
+        offered = [tool for tool in offered if tool["name"] == choice.get("name")]
+    return tuple(Tool(tool["name"], tool["input_schema"]) for tool in offered)
+
+
+def _calls(choice: Any) -> Literal["auto", "must", "never"]:
+    match (choice or {}).get("type"):
+        case "any" | "tool":
+            return "must"
+        case "none":
+            return "never"
+        case _:
+            return "auto"
+
+
+def _schema(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    wanted = (document.get("output_config") or {}).get("format") or {}
+    return wanted.get("schema") if wanted.get("type") == "json_schema" else None
+
+
+def _blocks(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    content = message.get("content")
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return content or []
+
+
+def _last_user(messages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The last message in which the user says something, for tool results say nothing."""
+    speaking = [message for message in messages if message["role"] == "user" and any(_texts(message))]
+    return speaking[-1] if speaking else messages[0]
+
+
+def _texts(message: Mapping[str, Any]) -> list[str]:
+    return [str(block["text"]) for block in _blocks(message) if block.get("type") == "text"]
+
+
+def input_tokens(document: Mapping[str, Any]) -> int:
+    """What the prompt bills: its texts and its JSON, and a little for every message."""
+    messages = document["messages"]
+    total = _REQUEST + _MESSAGE * (len(messages) - 1)
+    for message in messages:
+        total += sum(_block_tokens(block) for block in _blocks(message))
+    system = document.get("system") or []
+    total += count(system) if isinstance(system, str) else sum(_block_tokens(block) for block in system)
+    if document.get("tools"):
+        total += _json_tokens(document["tools"])
+    return total
+
+
+def _block_tokens(block: Mapping[str, Any]) -> int:
+    match block.get("type"):
+        case "text":
+            return count(str(block["text"]))
+        case "image" | "document":
+            return _IMAGE
+        case "tool_use":
+            return _json_tokens({"name": block.get("name"), "input": block.get("input")})
+        case "tool_result":
+            return sum(_nested_tokens(block.get("content")))
+        case _:
+            return 0
+
+
+def _nested_tokens(content: Any) -> Iterator[int]:
+    if isinstance(content, str):
+        yield count(content)
+    for block in content if isinstance(content, list) else []:
+        yield _block_tokens(block)
+
+
+def _json_tokens(value: Any) -> int:
+    return count(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
