@@ -16,7 +16,7 @@ import msgspec
 from gateway.domain.errors import BadRequest
 from gateway.formats.splice import Member, Unspliceable, locate
 
-__all__ = ["open_body", "refuse_repeated"]
+__all__ = ["open_body", "refuse_control", "refuse_repeated"]
 
 T = TypeVar("T")
 
@@ -33,6 +33,7 @@ def open_body(raw: bytes, shape: msgspec.json.Decoder[T], unique: Collection[str
             raw.decode()
         members = locate(raw)
         refuse_repeated(members, unique)
+        _refuse_miscased(members, unique)
         return shape.decode(raw), members
     except msgspec.ValidationError as refused:
         raise _wrong(refused) from refused
@@ -58,6 +59,32 @@ def refuse_repeated(members: list[Member], unique: Collection[str], within: str 
                 param=within + key,
                 hint="Send each key once.",
             )
+
+
+def _refuse_miscased(members: list[Member], unique: Collection[str]) -> None:
+    """Upstreams written in Go take `Max_Tokens` for `max_tokens`, so that here it may not mean nothing."""
+    for member in members:
+        if member.key not in unique and member.key.lower() in unique:
+            raise BadRequest(
+                "invalid_value",
+                f"`{member.key}` is not `{member.key.lower()}`.",
+                param=member.key,
+                hint="Write the key in lower case.",
+            )
+
+
+def refuse_control(name: str | None, param: str) -> None:
+    """Raise BadRequest for a name that cannot be printed.
+
+    Names go into logs, URLs and SQL, where a NUL or a line end does harm.
+    """
+    if name is not None and not name.isprintable():
+        raise BadRequest(
+            "invalid_value",
+            f"`{param}` has a character that cannot be printed.",
+            param=param,
+            hint="Leave out control characters.",
+        )
 
 
 def _wrong(refused: msgspec.ValidationError) -> BadRequest:

@@ -1,128 +1,17 @@
-"""OpenAI's Chat Completions, as OpenAI, Azure OpenAI, DeepSeek and every compatible provider speak it.
-
-Field names and meanings: openai-python, `types/chat/completion_create_params.py`. What of a request
-decides its price is read and checked; the rest, unknown fields included, goes up as it came.
-"""
+"""OpenAI's Chat Completions, as OpenAI, Azure OpenAI, DeepSeek and every compatible provider speak it."""
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Annotated, Any, Final
+from typing import Final
 
-import msgspec
-
-from gateway.domain.errors import BadRequest
-from gateway.formats import allowances
 from gateway.formats.base import Counter, Dialect, InBandError, Intent, Report, StreamMeter
-from gateway.formats.bodies import open_body, refuse_repeated
-from gateway.formats.openai_meter import OpenAIMeter, read_openai_reply, search_fee
-from gateway.formats.splice import Edit, Member, apply, insert_first, locate
+from gateway.formats.openai_envelope import read_reply
+from gateway.formats.openai_meter import OpenAIMeter
+from gateway.formats.openai_request import prompt_texts, read_chat
+from gateway.formats.openai_splice import upstream_body
 from gateway.formats.transcript import reply_texts
 
 __all__ = ["FORMAT", "ChatCompletions"]
-
-_CAPS: Final = ("max_completion_tokens", "max_tokens")
-# Members that decide what a call costs or who pays: none may be repeated.
-_DECIDING: Final = frozenset(
-    (
-        *_CAPS,
-        "audio",
-        "functions",
-        "messages",
-        "modalities",
-        "model",
-        "n",
-        "prediction",
-        "response_format",
-        "safety_identifier",
-        "service_tier",
-        "stream",
-        "stream_options",
-        "tools",
-        "user",
-        "web_search_options",
-    )
-)
-_SPLICED: Final = frozenset((*_CAPS, "model", "stream_options"))
-# Reasoning models refuse `max_tokens` ("Use 'max_completion_tokens' instead"): o-series and gpt-5 on.
-_REFUSES_MAX_TOKENS: Final = re.compile(r"(?:o\d|gpt-[5-9])")
-_INCLUDE_USAGE: Final = "include_usage"
-# Members by which compatible providers add input that the gateway cannot see: Azure's "On Your Data",
-# xAI's live search, OpenRouter's plug-ins.
-_UNSEEN: Final = frozenset(("data_sources", "search_parameters", "plugins"))
-# Tools that the caller runs; any other is run by the provider, which feeds the model what it finds.
-_CALLERS_TOOLS: Final = frozenset(("function", "custom", None))
-
-
-class _ImageUrl(msgspec.Struct, gc=False):
-    url: str
-    detail: str | None = None
-
-
-class _InputAudio(msgspec.Struct, gc=False):
-    data: str
-
-
-class _Part(msgspec.Struct, gc=False):
-    type: str
-    text: str | None = None
-    # Mistral's API takes the bare URL and the bare data as well.
-    image_url: _ImageUrl | str | None = None
-    input_audio: _InputAudio | str | None = None
-
-
-class _Message(msgspec.Struct, gc=False):
-    role: str
-    content: str | list[_Part] | None = None
-    # An assistant turn may point to audio that the provider stored.
-    audio: dict[str, msgspec.Raw] | None = None
-
-
-class _Prediction(msgspec.Struct, gc=False):
-    content: msgspec.Raw = msgspec.Raw()
-
-
-class _StreamOptions(msgspec.Struct, gc=False):
-    include_usage: bool | None = None
-
-
-class _Tool(msgspec.Struct, gc=False):
-    type: str | None = None
-
-
-# No model writes as much; sums of such numbers stay far inside 64 bits.
-_Cap = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-_Choices = Annotated[int, msgspec.Meta(ge=1, le=1024)]
-_Object = dict[str, msgspec.Raw]
-
-
-class _Request(msgspec.Struct, gc=False):
-    """What of a request is read. A cap of 0 is the provider's to refuse."""
-
-    model: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-    messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
-    stream: bool | None = None
-    stream_options: _StreamOptions | None = None
-    max_completion_tokens: _Cap | None = None
-    max_tokens: _Cap | None = None
-    n: _Choices | None = None
-    tools: list[_Tool] | None = None
-    functions: list[_Object] | None = None
-    response_format: _Object | None = None
-    modalities: list[str] | None = None
-    prediction: _Prediction | None = None
-    web_search_options: _Object | None = None
-    service_tier: str | None = None
-    safety_identifier: str | None = None
-    user: str | None = None
-
-
-_REQUEST: Final = msgspec.json.Decoder(_Request)
-
-# Parts whose text is in the body, under `text` or `refusal`.
-_TEXT_PARTS: Final = frozenset(("text", "refusal"))
-_NONE_APART: Final[frozenset[str]] = frozenset()
 
 
 class ChatCompletions:
@@ -133,44 +22,12 @@ class ChatCompletions:
     paths = ("/v1/chat/completions",)
 
     def read(self, path: str, body: bytes) -> Intent:
-        request, members = open_body(body, _REQUEST, _DECIDING)
-        _refuse_control(request.model, "model")
-        end_user = request.safety_identifier or request.user or None
-        _refuse_control(end_user, "safety_identifier" if request.safety_identifier else "user")
-        stream, options = bool(request.stream), request.stream_options
-        media = _Media(request)
-        fees = search_fee(request.model, request.web_search_options is not None)
-        return Intent(
-            model=request.model,
-            stream=stream,
-            output_cap=_output_cap(request),
-            choices=request.n or 1,
-            input_bound=len(body) - media.body_bytes + media.tokens,
-            unseen_input=media.unseen or bool(fees) or any(each.key in _UNSEEN for each in members),
-            fees=fees,
-            end_user=end_user,
-            service_tier=request.service_tier,
-            wants_usage=stream and options is not None and options.include_usage is True,
-            prices_apart=media.prices_apart,
-            allowance=media.tokens,
-            output_extra=_predicted_bytes(request),
-            places=_places(body, members),
-        )
+        return read_chat(body)
 
     def upstream_body(
         self, body: bytes, intent: Intent, model: str, cap_field: str, output_cap: int
     ) -> bytes:
-        places = {member.key: member for member in intent.places}
-        edits: list[Edit] = []
-        front: list[bytes] = []
-        if model != intent.model:
-            edits.append((places["model"].start, places["model"].end, msgspec.json.encode(model)))
-        _cap(body, places, model, cap_field, output_cap, edits, front)
-        if intent.stream and not intent.wants_usage:
-            _ask_usage(body, places, edits, front)
-        if front:
-            edits.append(insert_first(body.index(b"{"), b",".join(front)))
-        return apply(body, edits) if edits else body
+        return upstream_body(body, intent, model, cap_field, output_cap)
 
     def meter(self, intent: Intent) -> StreamMeter:
         return OpenAIMeter(intent)
@@ -178,165 +35,17 @@ class ChatCompletions:
     def read_reply(
         self, body: bytes, intent: Intent | None = None
     ) -> tuple[Report | None, InBandError | None]:
-        return read_openai_reply(body, intent)
+        return read_reply(body, intent)
 
     def reply_text(self, body: bytes) -> str:
         return "\n".join(reply_texts(body))
 
     def prompt_text(self, body: bytes) -> str:
-        return "\n".join(text for texts in _prompt_texts(body) for text in texts)
+        return "\n".join(text for texts in prompt_texts(body) for text in texts)
 
     def prompt_tokens(self, body: bytes, counter: Counter) -> int:
         # OpenAI's cookbook: 3 tokens around each message, 3 that begin the reply.
-        return 3 + sum(3 + sum(counter.count(text) for text in texts) for texts in _prompt_texts(body))
+        return 3 + sum(3 + sum(counter.count(text) for text in texts) for texts in prompt_texts(body))
 
 
 FORMAT: Final = ChatCompletions()
-
-
-def _places(body: bytes, members: list[Member]) -> tuple[Member, ...]:
-    """Where stands what may have to be replaced, `include_usage` inside `stream_options` as well."""
-    places = [member for member in members if member.key in _SPLICED]
-    for outer in places:
-        if outer.key == "stream_options" and body.startswith(b"{", outer.start):
-            inner = locate(body[outer.start : outer.end])
-            refuse_repeated(inner, (_INCLUDE_USAGE,), "stream_options.")
-            places += [each.moved(outer.start) for each in inner if each.key == _INCLUDE_USAGE]
-            break
-    return tuple(places)
-
-
-def _refuse_control(name: str | None, param: str) -> None:
-    """Names go into logs, URLs and SQL, where a NUL or a line end does harm."""
-    if name is not None and not name.isprintable():
-        raise BadRequest(
-            "invalid_value",
-            f"`{param}` has a character that cannot be printed.",
-            param=param,
-            hint="Leave out control characters.",
-        )
-
-
-def _output_cap(request: _Request) -> int | None:
-    """The smaller of both caps where both are given: whichever the provider obeys, it holds."""
-    caps = [cap for cap in (request.max_completion_tokens, request.max_tokens) if cap is not None]
-    return min(caps, default=None)
-
-
-def _predicted_bytes(request: _Request) -> int:
-    """Predicted text that the reply does not use is billed as output, beyond any cap."""
-    return memoryview(request.prediction.content).nbytes if request.prediction is not None else 0
-
-
-class _Media:
-    """What of a prompt is no text: what it may cost, how much of the body it takes, what is out of sight."""
-
-    def __init__(self, request: _Request) -> None:
-        self._model = request.model
-        self.tokens = _hidden_tokens(request)
-        self.body_bytes = 0
-        self.unseen = any(tool.type not in _CALLERS_TOOLS for tool in request.tools or ())
-        self.prices_apart = _NONE_APART if request.modalities is None else _apart(request.modalities)
-        for message in request.messages:
-            if message.audio is not None:
-                self.unseen = True
-            if isinstance(message.content, list):
-                for part in message.content:
-                    if part.type not in _TEXT_PARTS:
-                        self._add(part)
-
-    def _add(self, part: _Part) -> None:
-        if part.image_url is not None:
-            image = _ImageUrl(part.image_url) if isinstance(part.image_url, str) else part.image_url
-            self.tokens += allowances.image_tokens_max(self._model, image.detail)
-            if image.url.startswith("data:"):
-                self.body_bytes += len(image.url)
-        elif part.input_audio is not None:
-            data = part.input_audio if isinstance(part.input_audio, str) else part.input_audio.data
-            self.tokens += allowances.audio_tokens_max(len(data))
-            self.body_bytes += len(data)
-            self.prices_apart |= {"audio_input"}
-        else:
-            # Files (a PDF's pages are rendered as images), and parts nobody has told us of.
-            self.unseen = True
-
-
-def _hidden_tokens(request: _Request) -> int:
-    hidden = allowances.BASE_TOKENS + len(request.messages) * allowances.MESSAGE_TOKENS
-    if request.tools or request.functions:
-        tools = len(request.tools or ()) + len(request.functions or ())
-        hidden += allowances.TOOLS_TOKENS + tools * allowances.TOOL_TOKENS
-    if request.response_format:
-        hidden += allowances.SCHEMA_TOKENS
-    return hidden
-
-
-def _apart(modalities: list[str]) -> frozenset[str]:
-    return frozenset(("audio_output",)) if "audio" in modalities else _NONE_APART
-
-
-def _cap(
-    body: bytes,
-    places: dict[str, Member],
-    model: str,
-    cap_field: str,
-    output_cap: int,
-    edits: list[Edit],
-    front: list[bytes],
-) -> None:
-    """See that the body names `output_cap`, or less, in a field that the model obeys.
-
-    A field that the client sent keeps its name unless the model refuses or may ignore it: reasoning models
-    refuse `max_tokens`, and providers whose field is `max_tokens` may never have heard of the newer one.
-    """
-    number = b"%d" % output_cap
-    given = [places[key] for key in _CAPS if key in places and body[places[key].start :][:4] != b"null"]
-    named = False
-    for member in given:
-        if int(body[member.start : member.end]) > output_cap:
-            edits.append((member.start, member.end, number))
-        named = named or member.key == cap_field
-    if named:
-        return
-    if given and (cap_field == "max_tokens" or _REFUSES_MAX_TOKENS.match(model.rpartition("/")[2])):
-        member = given[0]
-        edits.append((member.key_start, member.key_end, b'"%b"' % cap_field.encode()))
-    elif not given and cap_field in places:
-        edits.append((places[cap_field].start, places[cap_field].end, number))
-    elif not given:
-        front.append(b'"%b":%b' % (cap_field.encode(), number))
-
-
-def _ask_usage(body: bytes, places: dict[str, Member], edits: list[Edit], front: list[bytes]) -> None:
-    """Have the usage sent at the end of the stream, whatever else the options say."""
-    options, asked = places.get("stream_options"), places.get(_INCLUDE_USAGE)
-    if asked is not None:
-        edits.append((asked.start, asked.end, b"true"))
-    elif options is None:
-        front.append(b'"stream_options":{"include_usage":true}')
-    elif body.startswith(b"{", options.start):
-        empty = not body[options.start + 1 : options.end - 1].strip()
-        edits.append(insert_first(options.start, b'"include_usage":true', empty=empty))
-    else:
-        edits.append((options.start, options.end, b'{"include_usage":true}'))
-
-
-def _prompt_texts(body: bytes) -> list[list[str]]:
-    """The texts of each message, and those of the tools and the reply's schema."""
-    request = json.loads(body.decode("utf-8", "replace"))
-    texts = [_message_texts(message) for message in request["messages"]]
-    for key in ("tools", "functions", "response_format"):
-        if request.get(key):
-            texts.append([json.dumps(request[key], separators=(",", ":"), ensure_ascii=False)])
-    return texts
-
-
-def _message_texts(message: dict[str, Any]) -> list[str]:
-    content = message.get("content")
-    texts = [message.get("role"), message.get("name"), message.get("reasoning_content")]
-    for part in content if isinstance(content, list) else [content]:
-        texts.append(part if isinstance(part, str) else (part or {}).get("text"))
-    for key in ("tool_calls", "function_call"):
-        if message.get(key):
-            texts.append(json.dumps(message[key], separators=(",", ":"), ensure_ascii=False))
-    return [text for text in texts if isinstance(text, str) and text]

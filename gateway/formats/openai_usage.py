@@ -189,6 +189,8 @@ class _Reader:
             ("prompt_tokens_details", self._prompt_details),
             ("completion_tokens_details", self._completion_details),
         ):
+            if source.keys() <= _KNOWN[place]:
+                continue
             found += [
                 f"{place}.{name}" if place else name
                 for name, value in source.items()

@@ -11,7 +11,7 @@ from typing import Final
 
 from gateway.formats.base import Counter
 
-__all__ = ["Tally"]
+__all__ = ["Tally", "last_seam"]
 
 # Text without spaces (Han, base64) is cut after this many characters; each such cut may add a token.
 _UNCUT_CHARS_MAX: Final = 1024
@@ -46,7 +46,7 @@ class Tally:
         self._parts = [later] if later else []
         self.uncounted_bytes = _utf8_bytes(later)
         text = self._open + taken
-        cut = _last_seam(text)
+        cut = last_seam(text)
         if cut == 0 and len(text) > _UNCUT_CHARS_MAX:
             cut = len(text)
         if cut:
@@ -60,7 +60,7 @@ def _utf8_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
-def _last_seam(text: str) -> int:
+def last_seam(text: str) -> int:
     """The last place where the text may be cut without changing its count; 0 where none was found."""
     at = len(text)
     for _ in range(_TRIES):

@@ -15,6 +15,8 @@ from typing import Final
 
 import tiktoken
 
+from gateway.formats.tally import last_seam
+
 __all__ = ["ENCODINGS", "TiktokenCounter", "build_encoding", "counts_exactly", "encoding_name_for"]
 
 ENCODINGS: Final = ("o200k_base", "cl100k_base")
@@ -96,6 +98,14 @@ class TiktokenCounter:
         return sum(self.slices(text))
 
     def slices(self, text: str) -> Iterator[int]:
-        """The counts of successive slices of the text; each step is short enough for an event loop."""
-        for at in range(0, len(text), _SLICE_CHARS):
-            yield len(self._encoding.encode_ordinary(text[at : at + _SLICE_CHARS]))
+        """The counts of successive slices of the text; each step is short enough for an event loop.
+
+        A slice ends where no token can cross, unless it has no such place: then its cut may add a token.
+        """
+        at = 0
+        while at < len(text):
+            piece = text[at : at + _SLICE_CHARS]
+            if at + _SLICE_CHARS < len(text):
+                piece = piece[: last_seam(piece) or _SLICE_CHARS]
+            at += len(piece)
+            yield len(self._encoding.encode_ordinary(piece))

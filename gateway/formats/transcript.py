@@ -29,7 +29,10 @@ _TEXTS_MAX: Final = 1024
 
 # The start of an event up to where its text begins. It holds quotes that no string can hold unescaped,
 # so wherever it occurs in a stream it is frame, not text.
-_FRAME: Final = re.compile(rb'data: \{.*?"(?:delta|message)":\{"(?:content|reasoning_content)":"', re.DOTALL)
+_FRAME: Final = re.compile(
+    rb'data: \{[^\n]*?"delta":\{(?:"content":null,)?(?:"(?:content|reasoning_content|reasoning|refusal)":"'
+    rb'|"tool_calls":\[\{"index":\d+,"function":\{"arguments":")'
+)
 
 
 class _Function(msgspec.Struct, gc=False):
@@ -154,6 +157,8 @@ class Transcript:
     def _decode_all(self) -> None:
         while self._waiting:
             self._decode_one()
+        # Reasoning gives way to content, and choices take turns: the next frame may be another.
+        self._frame = b""
 
     def _decode_one(self) -> None:
         block = self._waiting.popleft()

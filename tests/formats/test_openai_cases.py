@@ -13,22 +13,23 @@ from hypothesis import strategies as st
 
 from gateway.domain.errors import BadRequest
 from gateway.domain.usage import input_total, output_total
-from gateway.formats.base import Intent, Report
-from gateway.formats.openai_chat import FORMAT
+from gateway.formats import openai_chat, openai_completions
+from gateway.formats.base import Format, Intent, Report
 from tests.formats.playing import Case, Played, any_intent, cases, play, recordings_or_skip
 
-OWN = cases("openai_chat")
-STREAMS = [pytest.param(case, id=case.name) for case in OWN if case.streamed]
-REPLIES = [pytest.param(case, id=case.name) for case in OWN if not case.streamed]
-RECORDED = recordings_or_skip("chat")
+FORMATS: dict[str, Format] = {"chat": openai_chat.FORMAT, "completions": openai_completions.FORMAT}
+OWN = [(api, case) for api, format_ in FORMATS.items() for case in cases(format_.name)]
+STREAMS = [pytest.param(api, case, id=f"{api}-{case.name}") for api, case in OWN if case.streamed]
+REPLIES = [pytest.param(api, case, id=f"{api}-{case.name}") for api, case in OWN if not case.streamed]
+RECORDED = recordings_or_skip(*FORMATS)
 # Larger recordings are not fed byte by byte: it would take seconds and show nothing more.
 LARGE = 100_000
 
 SIZES = st.lists(st.integers(1, 400), min_size=1, max_size=40)
 
 
-def intent_of(case: Case) -> Intent:
-    return any_intent() if case.request is None else FORMAT.read("/v1/chat/completions", case.request)
+def intent_of(api: str, case: Case) -> Intent:
+    return any_intent() if case.request is None else FORMATS[api].read("", case.request)
 
 
 def sizes_of(cut: list[int]) -> Any:
@@ -47,9 +48,9 @@ def check_report(report: Report | None, expected: dict[str, Any]) -> None:
     assert list(report.missing) == expected["missing"]
 
 
-def check_stream(case: Case, cut: list[int]) -> Played:
-    intent = intent_of(case)
-    played = play(FORMAT, intent, case.reply, sizes_of(cut))
+def check_stream(api: str, case: Case, cut: list[int]) -> Played:
+    intent = intent_of(api, case)
+    played = play(FORMATS[api], intent, case.reply, sizes_of(cut))
     check_report(played.report, case.expected)
     assert (played.error and played.error.code) == case.expected["error"]
     assert played.ended == case.expected["ended"]
@@ -63,18 +64,18 @@ def check_stream(case: Case, cut: list[int]) -> Played:
     return played
 
 
-@pytest.mark.parametrize("case", STREAMS)
+@pytest.mark.parametrize(("api", "case"), STREAMS)
 @pytest.mark.parametrize("asked", [True, False])
-def test_stream_whole_and_at_one_byte(case: Case, asked: bool) -> None:
+def test_stream_whole_and_at_one_byte(api: str, case: Case, asked: bool) -> None:
     case = with_usage_asked(case, asked)
-    assert check_stream(case, [len(case.reply)]) == check_stream(case, [1])
+    assert check_stream(api, case, [len(case.reply)]) == check_stream(api, case, [1])
 
 
-@pytest.mark.parametrize("case", STREAMS)
+@pytest.mark.parametrize(("api", "case"), STREAMS)
 @settings(max_examples=25, deadline=None)
 @given(cut=SIZES, asked=st.booleans())
-def test_stream_in_any_pieces(case: Case, cut: list[int], asked: bool) -> None:
-    check_stream(with_usage_asked(case, asked), cut)
+def test_stream_in_any_pieces(api: str, case: Case, cut: list[int], asked: bool) -> None:
+    check_stream(api, with_usage_asked(case, asked), cut)
 
 
 def with_usage_asked(case: Case, asked: bool) -> Case:
@@ -84,12 +85,12 @@ def with_usage_asked(case: Case, asked: bool) -> Case:
     return replace(case, request=json.dumps(request).encode())
 
 
-@pytest.mark.parametrize("case", REPLIES)
-def test_reply(case: Case) -> None:
-    report, error = FORMAT.read_reply(case.reply, intent_of(case))
+@pytest.mark.parametrize(("api", "case"), REPLIES)
+def test_reply(api: str, case: Case) -> None:
+    report, error = FORMATS[api].read_reply(case.reply, intent_of(api, case))
     check_report(report, case.expected)
     assert (error and error.code) == case.expected["error"]
-    assert FORMAT.reply_text(case.reply) == "\n".join(case.expected["texts"])
+    assert FORMATS[api].reply_text(case.reply) == "\n".join(case.expected["texts"])
     if report is not None:
         assert json.loads(report.raw) == json.loads(case.reply)["usage"]
         assert report.raw in case.reply
@@ -123,8 +124,9 @@ def check_recorded_usage(report: Report | None, expected: dict[str, Any] | None)
 
 
 def check_recording(case: Case, cut: list[int], asked: bool) -> None:
-    intent = replace(intent_of(case), wants_usage=asked)
-    played = play(FORMAT, intent, case.reply, sizes_of(cut))
+    format_ = FORMATS[case.expected["api"]]
+    intent = replace(intent_of(case.expected["api"], case), wants_usage=asked)
+    played = play(format_, intent, case.reply, sizes_of(cut))
     withheld = b"" if asked else usage_only_events(case.reply)
     assert played.relayed + played.held == case.reply.replace(withheld, b"", 1)
     check_recorded_usage(played.report, case.expected["expected_usage"])
@@ -141,7 +143,7 @@ def test_recording(case: Case) -> None:
             check_recording(case, [len(case.reply)], asked)
             check_recording(case, [1 if len(case.reply) < LARGE else 61], asked)
         return
-    report, error = FORMAT.read_reply(case.reply, intent_of(case) if case.request else None)
+    report, error = FORMATS[case.expected["api"]].read_reply(case.reply)
     check_recorded_usage(report, case.expected["expected_usage"])
     if case.expected["error"] is not None:
         assert error is not None
@@ -165,7 +167,7 @@ def test_no_recorded_input_is_above_its_bound(case: Case) -> None:
     expected = case.expected["expected_usage"]
     if case.request is None or expected is None:
         return
-    intent = intent_of(case)
+    intent = intent_of(case.expected["api"], case)
     assert intent.input_bound >= expected["input_total"]
     assert intent.input_bound >= intent.allowance
     if intent.output_cap is not None:
@@ -176,8 +178,9 @@ def test_no_recorded_input_is_above_its_bound(case: Case) -> None:
 def test_recorded_request_is_spliced_and_nothing_else(case: Case) -> None:
     if case.request is None:
         return
-    intent = intent_of(case)
-    body = FORMAT.upstream_body(case.request, intent, "another-model", "max_completion_tokens", 7)
+    format_ = FORMATS[case.expected["api"]]
+    intent = format_.read("", case.request)
+    body = format_.upstream_body(case.request, intent, "another-model", "max_completion_tokens", 7)
     before, after = json.loads(case.request), json.loads(body)
     caps = ("max_tokens", "max_completion_tokens")
     assert after.pop("model") == "another-model"
@@ -195,7 +198,11 @@ def test_recorded_request_is_spliced_and_nothing_else(case: Case) -> None:
 
 def test_refused_requests_are_the_providers_to_refuse() -> None:
     """A cap of zero and a null content pass: the provider answers them with words of its own."""
-    intent = FORMAT.read("", b'{"model":"m","max_tokens":0,"messages":[{"role":"user","content":null}]}')
+    intent = openai_chat.FORMAT.read(
+        "", b'{"model":"m","max_tokens":0,"messages":[{"role":"user","content":null}]}'
+    )
     assert intent.output_cap == 0
     with pytest.raises(BadRequest):
-        FORMAT.read("", b'{"model":"m","max_tokens":-1,"messages":[{"role":"user","content":null}]}')
+        openai_chat.FORMAT.read(
+            "", b'{"model":"m","max_tokens":-1,"messages":[{"role":"user","content":null}]}'
+        )

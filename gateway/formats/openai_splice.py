@@ -1,0 +1,101 @@
+"""What the gateway changes in an OpenAI-shaped request: the model's name, the output cap, the wish for usage.
+
+Three places of the client's own bytes, and no other.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from gateway.formats.base import Intent
+from gateway.formats.bodies import refuse_repeated
+from gateway.formats.splice import Edit, Member, apply, insert_first, locate
+
+__all__ = ["places_of", "upstream_body"]
+
+_CAPS: Final = ("max_completion_tokens", "max_tokens")
+_SPLICED: Final = ("model", "stream_options")
+_INCLUDE_USAGE: Final = "include_usage"
+# Reasoning models refuse `max_tokens` ("Use 'max_completion_tokens' instead"): o-series and gpt-5 on.
+_REFUSES_MAX_TOKENS: Final = re.compile(r"(?:o\d|gpt-[5-9])")
+
+
+def places_of(body: bytes, members: list[Member], caps: tuple[str, ...] = _CAPS) -> tuple[Member, ...]:
+    """Where stands what may have to be replaced, `include_usage` inside `stream_options` as well.
+
+    `caps` are the endpoint's names for the output cap; their values are known to be whole numbers or null.
+    """
+    places = [member for member in members if member.key in caps or member.key in _SPLICED]
+    for outer in places:
+        if outer.key == "stream_options" and body.startswith(b"{", outer.start):
+            inner = locate(body[outer.start : outer.end])
+            refuse_repeated(inner, (_INCLUDE_USAGE,), "stream_options.")
+            places += [each.moved(outer.start) for each in inner if each.key == _INCLUDE_USAGE]
+            break
+    return tuple(places)
+
+
+def upstream_body(body: bytes, intent: Intent, model: str, cap_field: str, output_cap: int) -> bytes:
+    """See `Format.upstream_body`; the places are those that `places_of` found."""
+    places = {member.key: member for member in intent.places}
+    edits: list[Edit] = []
+    front: list[bytes] = []
+    if model != intent.model:
+        edits.append((places["model"].start, places["model"].end, msgspec.json.encode(model)))
+    _cap(body, places, model, cap_field, output_cap, edits, front)
+    if intent.stream and not intent.wants_usage:
+        _ask_usage(body, places, edits, front)
+    if front:
+        edits.append(insert_first(body.index(b"{"), b",".join(front)))
+    return apply(body, edits) if edits else body
+
+
+def _cap(
+    body: bytes,
+    places: dict[str, Member],
+    model: str,
+    cap_field: str,
+    output_cap: int,
+    edits: list[Edit],
+    front: list[bytes],
+) -> None:
+    """See that the body names `output_cap`, or less, in a field that the model obeys.
+
+    A field that the client sent keeps its name unless the model refuses or may ignore it: reasoning models
+    refuse `max_tokens`, and providers whose field is `max_tokens` may never have heard of the newer one.
+    """
+    number = b"%d" % output_cap
+    given = [
+        places[key] for key in _CAPS if key in places and not body.startswith(b"null", places[key].start)
+    ]
+    named = False
+    for member in given:
+        if int(body[member.start : member.end]) > output_cap:
+            edits.append((member.start, member.end, number))
+        named = named or member.key == cap_field
+    if named:
+        return
+    if given and (cap_field == "max_tokens" or _REFUSES_MAX_TOKENS.match(model.rpartition("/")[2])):
+        member = given[0]
+        edits.append((member.key_start, member.key_end, b'"%b"' % cap_field.encode()))
+    elif not given and cap_field in places:
+        edits.append((places[cap_field].start, places[cap_field].end, number))
+    elif not given:
+        front.append(b'"%b":%b' % (cap_field.encode(), number))
+
+
+def _ask_usage(body: bytes, places: dict[str, Member], edits: list[Edit], front: list[bytes]) -> None:
+    """Have the usage sent at the end of the stream, whatever else the options say."""
+    options, asked = places.get("stream_options"), places.get(_INCLUDE_USAGE)
+    if asked is not None:
+        edits.append((asked.start, asked.end, b"true"))
+    elif options is None:
+        front.append(b'"stream_options":{"include_usage":true}')
+    elif body.startswith(b"{", options.start):
+        empty = not body[options.start + 1 : options.end - 1].strip()
+        edits.append(insert_first(options.start, b'"include_usage":true', empty=empty))
+    else:
+        edits.append((options.start, options.end, b'{"include_usage":true}'))
