@@ -88,6 +88,8 @@ def list_prices(
     """Rows in the order of their making; `equal` maps column names to the values they must have."""
     query = select(prices.c.id).where(*(prices.c[name] == value for name, value in equal.items()))
     ids = list(conn.execute(page(conn, query, prices, after=after, limit=limit)).scalars())
+    if not ids:
+        return []
     found = {row.id: row for row in _rows(conn, f"WHERE id IN ({placeholders(len(ids))})", ids)}
     return [found[each] for each in ids]
 
