@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from typing import Final, Protocol, cast
 
 import httptools
@@ -22,6 +23,7 @@ __all__ = ["Connection", "Owner"]
 _HIGH_WATER: Final = 1
 _FIRST_INTERIM: Final = 100
 _FIRST_FINAL: Final = 200
+_KEEP_ALIVE: Final = re.compile(rb"timeout=\s*(\d{1,9})")
 _HEAD_TOO_LARGE: Final = "The response's headers are larger than allowed."
 
 
@@ -56,7 +58,9 @@ class Connection(asyncio.Protocol):
         "_barren",
         "_complete",
         "_handle",
+        "_head_bytes",
         "_headers",
+        "_idle_s",
         "_is_reusable",
         "_owner",
         "_parser",
@@ -76,6 +80,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
+        self._head_bytes = owner.limits.head_bytes
+        self._idle_s = owner.limits.idle_s
         self._transport: asyncio.Transport
         self._parser = httptools.HttpResponseParser(self)
         self._handle: Handle | None = None
@@ -93,7 +99,7 @@ class Connection(asyncio.Protocol):
         self.calls = 0
         self.moved = True
         self.since = 0.0
-        self.patience = owner.limits.idle_s
+        self.patience = self._idle_s
 
     @property
     def is_usable(self) -> bool:
@@ -106,7 +112,7 @@ class Connection(asyncio.Protocol):
         handle.carrier = self
         self._headers = []
         self._status = 0
-        self._responded = self._complete = self._write_failed = False
+        self._responded = self._complete = False
         self._barren = 0
         self.calls += 1
         self.moved = True
@@ -177,7 +183,11 @@ class Connection(asyncio.Protocol):
             # Nobody asked for these bytes: they could only be mistaken for the next call's response.
             self.abort()
             return
-        problem = self._feed(data)
+        problem = ""
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            problem = f"The response is not HTTP/1.1 as it was asked for: {error}."
         if self._status and not self._responded:
             self._respond(handle, len(data))
             if self._handle is not handle:
@@ -188,7 +198,7 @@ class Connection(asyncio.Protocol):
                 return
         elif not self._complete:
             self._barren += len(data)
-            if self._barren > self._owner.limits.head_bytes:
+            if self._barren > self._head_bytes:
                 problem = _HEAD_TOO_LARGE
         if self._complete:
             self._finish(handle, is_clean=not problem)
@@ -206,7 +216,7 @@ class Connection(asyncio.Protocol):
             self._interrupted(handle, exc)
         self._owner.lost(self)
 
-    # httptools' callbacks; all of them run inside `_feed`
+    # httptools' callbacks; all of them run inside `feed_data`
 
     def on_message_begin(self) -> None:
         if self._complete:
@@ -240,24 +250,16 @@ class Connection(asyncio.Protocol):
 
     # What a read means
 
-    def _feed(self, data: bytes) -> str:
-        """Parse; returns what is wrong with the bytes, or nothing."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            return "The upstream switched to a protocol that was not asked for."
-        except httptools.HttpParserError as error:
-            return f"The response is not HTTP/1.1: {error}."
-        return ""
-
     def _respond(self, handle: Handle, read_bytes: int) -> None:
-        limit = self._owner.limits.head_bytes
+        limit = self._head_bytes
         if self._barren + read_bytes > limit and _size(self._headers) > limit:
             self._fail("protocol", _HEAD_TOO_LARGE)
             return
-        if handle.expects_no_body():
+        if not self._complete and handle.expects_no_body():
             self._complete, self._is_reusable = True, False
             self._parts.clear()
+        if self.calls == 1:
+            self._idle_s = min(self._idle_s, _promised_s(self._headers))
         self._responded = self.moved = True
         self._barren = 0
         if not handle.paused:
@@ -282,7 +284,7 @@ class Connection(asyncio.Protocol):
             if handle.paused:
                 self._transport.resume_reading()
             self.moved = True
-            self.patience = self._owner.limits.idle_s
+            self.patience = self._idle_s
             self._owner.release(self)
         handle.listener.on_end()
 
@@ -333,6 +335,18 @@ def _is_delimited(headers: list[tuple[bytes, bytes]]) -> bool:
         or (name == b"transfer-encoding" and value.lower().rstrip().endswith(b"chunked"))
         for name, value in headers
     )
+
+
+def _promised_s(headers: list[tuple[bytes, bytes]]) -> float:
+    """How long to keep the connection idle, by the server's own word, less a second for the way.
+
+    `Keep-Alive: timeout=5` (RFC 2068 19.7.1.1) is sent by Node's servers, which close on the dot.
+    """
+    for name, value in headers:
+        promise = _KEEP_ALIVE.search(value) if name == b"keep-alive" else None
+        if promise is not None:
+            return max(0.0, float(promise[1]) - 1.0)
+    return math.inf
 
 
 def _size(headers: list[tuple[bytes, bytes]]) -> int:

@@ -15,7 +15,7 @@ from itertools import islice
 
 from gateway.relay.calls import Counters, Handle, Limits, Target, UpstreamFailure
 from gateway.relay.connection import Connection
-from gateway.relay.dialing import dial
+from gateway.relay.dialing import Dialer, look_up
 
 __all__ = ["Pool"]
 
@@ -27,7 +27,7 @@ class Pool:
         self.target = target
         self.limits = limits
         self.counters = counters
-        self._tls = tls
+        self._dialer = Dialer(target, tls, look_up)
         self._loop = asyncio.get_running_loop()
         # Dicts for their order and their cheap removal from anywhere: the last idle connection and the
         # first waiting call are served next.
@@ -165,7 +165,7 @@ class Pool:
         task.add_done_callback(lambda _: self._dial_ended(handle))
 
     async def _dial(self, handle: Handle) -> None:
-        result = await dial(self.target, self._tls, lambda: Connection(self))
+        result = await self._dialer.dial(lambda: Connection(self))
         if isinstance(result, Connection) and not result.is_usable:
             result = UpstreamFailure("closed", "no", "The upstream closed a new connection at once.")
         if isinstance(result, Connection):

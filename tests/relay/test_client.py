@@ -62,11 +62,15 @@ async def test_a_call_begun_at_the_end_of_another_gets_its_connection(
     assert upstream.accepted == 1
 
 
-async def test_a_request_in_pieces_arrives_whole(client: Client, upstream: Upstream) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_request_in_pieces_arrives_whole(
+    client: Client, upstream: Upstream, secure_upstream: Upstream, scheme: str
+) -> None:
+    server = upstream if scheme == "http" else secure_upstream
     body = b"x" * 300_000
     recorder = Recorder()
-    client.send(upstream.target, [build_head("POST", "/", "h", [], len(body)), body], recorder, PATIENT)
-    request = await (await upstream.accept()).answer()
+    client.send(server.target, [build_head("POST", "/", "h", [], len(body)), body], recorder, PATIENT)
+    request = await (await server.accept()).answer()
     assert request.endswith(b"\r\n\r\n" + body)
     await recorder.over()
 

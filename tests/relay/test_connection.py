@@ -83,6 +83,12 @@ CASES = [
     Case("nul in a header", H + b"X: a\0b\r\n\r\n", status=0, failure="protocol"),
     Case("bare line feeds", b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", status=0, failure="protocol"),
     Case("switching protocols", b"HTTP/1.1 101 No\r\n\r\nxx", status=0, failure="protocol"),
+    Case(
+        "an upgrade nobody asked for",
+        b"HTTP/1.1 101 No\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\nxx",
+        status=0,
+        failure="protocol",
+    ),
     Case("status 000", b"HTTP/1.1 000 No\r\nContent-Length: 0\r\n\r\n", status=0, failure="protocol"),
     Case(
         "large head", H + b"X: %b\r\nContent-Length: 0\r\n\r\n" % (b"x" * 600), status=0, failure="protocol"

@@ -124,6 +124,21 @@ async def test_an_idle_connection_is_closed_when_it_gets_old(narrow: Client, ups
     assert narrow.pools[0].is_quiet
 
 
+@pytest.mark.parametrize(("promise", "kept_s"), [(b"timeout=5, max=9", 4), (b"timeout=900", 45), (b"x", 45)])
+async def test_an_idle_connection_is_kept_no_longer_than_the_server_promised(
+    narrow: Client, upstream: Upstream, promise: bytes, kept_s: float
+) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nKeep-Alive: %b\r\nContent-Length: 0\r\n\r\n" % promise
+    recorder, peer, clock = await begin(narrow, upstream, answer)
+    await recorder.over()
+    clock.passes(0)
+    clock.passes(kept_s - 0.1)
+    await rounds()
+    assert narrow.pools[0].idle == 1
+    clock.passes(0.2)
+    await peer.gone()
+
+
 async def test_a_new_connection_that_its_call_no_longer_needs_gets_old_too(
     narrow: Client, upstream: Upstream
 ) -> None:
@@ -238,12 +253,13 @@ async def test_a_waiting_call_gets_a_new_connection_when_a_busy_one_ends(
 
 
 async def test_the_sweep_rests_while_there_is_nothing_to_watch(upstream: Upstream) -> None:
-    async with opened(Limits(tick_s=0.001, idle_s=0.001)) as client:
+    async with opened(Limits(tick_s=0.001, idle_s=0.001)) as client, asyncio.timeout(10):
         for _ in range(2):
             recorder = Recorder()
             client.send(upstream.target, POST, recorder, PATIENT)
             peer = await upstream.accept()
             await peer.answer()
             await recorder.over()
-            await peer.gone()  # the sweep found the connection old, and is back for the next round
-        assert recorder.ended
+            await peer.gone()  # the sweep found the connection old, and is back for the second round
+            while client._ticking is not None:
+                await asyncio.sleep(0)
