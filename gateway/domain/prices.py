@@ -224,6 +224,15 @@ class RateCard:
         self._contracts: dict[tuple[str, ...], RateCard] = {}
         self.list_card = self
 
+    @classmethod
+    def flat(cls, model: str, price_pico: int) -> RateCard:
+        """A card on which every token costs the same: what a policy charges where nobody has a price."""
+        rows = [
+            PriceRow("", "", model, meter, price_pico, source="prices.unpriced")
+            for meter in ("input", "output")
+        ]
+        return cls("", model, map(with_id, rows))
+
     @property
     def is_priced(self) -> bool:
         """Whether anybody ever priced anything of this model."""

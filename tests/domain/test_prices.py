@@ -202,6 +202,14 @@ def test_a_card_without_rows_prices_nothing() -> None:
     assert card(inherited=[row("input", 1)]).is_priced
 
 
+def test_a_flat_card_has_one_price_for_every_token_and_none_for_uses() -> None:
+    flat = RateCard.flat("unpriced", 30_000_000)
+    assert flat.is_priced
+    meters = ("input", "cache_read", "cache_write_1h", "audio_input", "output", "reasoning", "web_search")
+    assert [pico(flat, meter) for meter in meters] == [30_000_000] * 6 + [None]
+    assert pico(RateCard.flat("unpriced", 0), "output") == 0
+
+
 # Memory.
 
 
