@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.domain.budget_checks import check_budget
@@ -103,6 +103,7 @@ def test_budgets_that_are_refused(changes: dict[str, Any], param: str) -> None:
     assert refusal.value.message.isprintable()
 
 
+@settings(deadline=None)  # the first time zone asked for lists them all
 @given(
     changes=st.fixed_dictionaries(
         {},
