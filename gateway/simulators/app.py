@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 
 from gateway.simulators.control import control_routes
-from gateway.simulators.dialects import anthropic, azure, deepseek, openai_chat
+from gateway.simulators.dialects import anthropic, azure, deepseek, gemini, openai_chat
 from gateway.simulators.exchange import Dialect, Exchange
 from gateway.simulators.stage import Stage
 
@@ -33,6 +33,9 @@ _PATHS: Final[Sequence[tuple[str, str, str, Dialect]]] = (
     ("azure", "POST", "/azure/openai/deployments/{deployment}/chat/completions", azure.chat),
     ("anthropic", "POST", "/anthropic/v1/messages", anthropic.messages),
     ("anthropic", "POST", "/anthropic/v1/messages/count_tokens", anthropic.count_tokens),
+    # The official SDK asks for v1 of late, everybody else for v1beta.
+    ("gemini", "POST", "/gemini/v1beta/models/{action}", gemini.act),
+    ("gemini", "POST", "/gemini/v1/models/{action}", gemini.act),
 )
 
 
