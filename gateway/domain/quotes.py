@@ -59,6 +59,11 @@ class Quote:
     flags: tuple[str, ...] = ()
 
     @property
+    def is_priced(self) -> bool:
+        """Whether everything the call may use has a price, at the tier it asks for."""
+        return all(flag == UNKNOWN_CONTEXT for flag in self.flags)
+
+    @property
     def tokens(self) -> int:
         """What a budget of tokens must hold."""
         return self.input_tokens + self.output_tokens

@@ -145,6 +145,19 @@ def test_nothing_is_affordable_when_the_input_alone_is_not() -> None:
     assert affordable_output(GPT, Call(100), 199_999, 64, None, NOW) == 0
 
 
+@pytest.mark.parametrize(
+    ("call", "cap", "priced"),
+    [
+        (Call(unseen_input=True), 10, True),
+        (Call(service_tier="scale"), 10, False),
+        (Call(fees={"web_search": 1}), 10, False),
+        (Call(fees={"web_search": 0}), 10, True),
+    ],
+)
+def test_a_quote_says_whether_everything_has_a_price(call: Call, cap: int, priced: bool) -> None:
+    assert quote(GPT, call, cap, None, NOW).is_priced is priced
+
+
 # Properties.
 
 
