@@ -1,0 +1,168 @@
+"""The worker's book: what it may still admit of every window it knows. Pure, in memory, on the event loop.
+
+    free = lease - held - unposted - returning
+
+`lease` is what SQL last said this journal has of the window, `held` the open holds, `unposted` what closed
+calls cost and SQL is not known to have, `returning` what is on its way back or of unknown fate. `free` is
+negative after an overrun. A soft budget has no lease; its `held` is 0 and its `unposted` only shown.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Final
+
+from gateway.domain.budgets import Budget, Unit
+from gateway.domain.periods import window as period_window
+
+__all__ = ["FOREVER_US", "Book", "Line", "WindowState"]
+
+# The end of a lifetime window: later than any instant a clock can tell.
+FOREVER_US: Final = 1 << 62
+
+
+class WindowState:
+    """One window of a budget for one subject, as this worker sees it.
+
+    `cap`, `spent`, `leased`, `overrun`, `recall` and `others_held` are SQL's, as last heard; `answered` is
+    the number of the last recall this worker has answered.
+    """
+
+    __slots__ = (
+        "answered",
+        "asked_at_us",
+        "cap",
+        "ends_at_us",
+        "held",
+        "id",
+        "is_refused",
+        "lease",
+        "leased",
+        "line",
+        "low",
+        "others_held",
+        "overrun",
+        "recall",
+        "recall_seen_at_us",
+        "returning",
+        "shown_held",
+        "slice",
+        "spent",
+        "starts_at_us",
+        "unit",
+        "unposted",
+        "used_at_us",
+    )
+
+    def __init__(self, line: Line, window: int, starts_at_us: int, ends_at_us: int | None) -> None:
+        self.line = line
+        self.id = window
+        self.unit: Unit = line.budget.unit
+        self.starts_at_us = starts_at_us
+        self.ends_at_us = FOREVER_US if ends_at_us is None else ends_at_us
+        self.lease = self.held = self.unposted = self.returning = 0
+        self.cap = self.spent = self.leased = self.overrun = self.others_held = 0
+        self.recall = self.answered = 0
+        self.is_refused = False  # a refusal of this window was noted under its present cap
+        self.shown_held = 0  # what of this worker's is held, as last written to SQL for others to see
+        self.used_at_us = 0  # the last admission
+        self.asked_at_us = 0  # the last ask, by which the slack is doubled or halved
+        self.recall_seen_at_us = 0  # when the number of the last recall was first seen
+        self.slice = 0  # the slack last asked for
+        self.low = 0  # below this much free headroom more is asked for ahead of need
+
+    @property
+    def free(self) -> int:
+        """What may be admitted without asking; negative after an overrun."""
+        return self.lease - self.held - self.unposted - self.returning
+
+    def covers(self, now_us: int) -> bool:
+        """Whether the instant lies in the window."""
+        return self.starts_at_us <= now_us < self.ends_at_us
+
+    def saw_recall(self, recall: int, now_us: int) -> None:
+        """Note the number of the last recall, and when it was news."""
+        if recall != self.recall:
+            self.recall = recall
+            self.recall_seen_at_us = now_us
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything of this worker's is in it."""
+        return bool(self.lease or self.held or self.unposted or self.returning)
+
+    @property
+    def in_flight(self) -> int:
+        """What this worker shows as held: open holds and charges that SQL does not have yet."""
+        return self.held + self.unposted
+
+
+class Line:
+    """One budget for one subject: its windows over time, and the calls that wait for them in order."""
+
+    __slots__ = ("budget", "current", "subject", "waiting", "windows")
+
+    def __init__(self, budget: Budget, subject: str) -> None:
+        self.budget = budget
+        self.subject = subject
+        self.current: WindowState | None = None
+        self.windows: dict[int, WindowState] = {}
+        self.waiting: deque[Any] = deque()
+
+    def at(self, budget: Budget, now_us: int) -> WindowState | None:
+        """The window this instant lies in, if it is known; also makes it the current one."""
+        current = self.current
+        if (
+            current is not None
+            and budget is self.budget
+            and current.starts_at_us <= now_us < current.ends_at_us
+        ):
+            return current
+        self.budget = budget
+        self.current = self.windows.get(self.start_at(now_us))
+        return self.current
+
+    def start_at(self, now_us: int) -> int:
+        """When the window of this instant begins."""
+        budget = self.budget
+        return period_window(
+            budget.period, now_us, budget.timezone, budget.anchor_day, budget.anchor_month
+        ).start_us
+
+
+class Book:
+    """Every line and window this worker knows."""
+
+    def __init__(self) -> None:
+        self.lines: dict[tuple[str, str], Line] = {}
+        self.windows: dict[int, WindowState] = {}
+
+    def line(self, budget: Budget, subject: str) -> Line:
+        """The line of a budget and subject, made if it is new."""
+        line = self.lines.get((budget.id, subject))
+        if line is None:
+            line = self.lines[budget.id, subject] = Line(budget, subject)
+        return line
+
+    def open(self, line: Line, window: int, starts_at_us: int, ends_at_us: int | None) -> WindowState:
+        """Enter a window that SQL has; the same one again changes nothing."""
+        state = self.windows.get(window)
+        if state is None:
+            state = self.windows[window] = WindowState(line, window, starts_at_us, ends_at_us)
+            line.windows[starts_at_us] = state
+        return state
+
+    def forget(self, state: WindowState) -> None:
+        """Drop a window that has ended and that nothing of this worker's is in."""
+        assert not state.is_busy, "a window with something of ours in it is remembered"
+        del self.windows[state.id]
+        line = state.line
+        del line.windows[state.starts_at_us]
+        if line.current is state:
+            line.current = None
+        if not line.windows and not line.waiting:
+            self.lines.pop((line.budget.id, line.subject), None)
+
+    def __iter__(self) -> Iterator[WindowState]:
+        return iter(self.windows.values())

@@ -1,0 +1,262 @@
+"""A journal's folder on disk: its lock, its segments, what they hold. Blocking; called from threads.
+
+    <data>/journals/<id>/lock            flock: held from before the folder is visible until it is gone
+    <data>/journals/<id>/<seq>.seg       frames from that seq on
+    <data>/journals/tmp-<id>/            being made; nobody adopts it
+    <data>/journals/done/<id>/           posted, kept a while: a restored database posts them again
+
+The lock is the only proof of life. It is taken before the folder gets its name, so a sibling that sees the
+folder and gets the lock knows that the owner is dead.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.ledger.records import (
+    Check,
+    Close,
+    Correct,
+    Frame,
+    Header,
+    Open,
+    decode,
+    frames,
+)
+
+__all__ = [
+    "DONE",
+    "JournalUnsafe",
+    "Replay",
+    "append_frames",
+    "create_folder",
+    "discard",
+    "fsync_folder",
+    "list_journals",
+    "open_segment",
+    "refuse_network",
+    "replay",
+    "segment_path",
+    "segments",
+    "try_lock",
+]
+
+DONE: Final = "done"
+_NEWBORN: Final = "tmp-"
+_SUFFIX: Final = ".seg"
+# File systems whose locks are the server's to keep: they lapse when the connection does.
+_NETWORK: Final = frozenset(
+    {"9p", "afs", "ceph", "cifs", "fuse.ceph", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "gfs2"}
+    | {"glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smb3", "smbfs"}
+)
+
+
+class JournalUnsafe(Exception):
+    """The data directory lies where a lock is no proof of life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a journal's files say, folded by attempt.
+
+    `postable` are whole frames in order, each with the open record of its attempt (None for a
+    correction). `open` are attempts without a close, with their last checkpoint.
+    """
+
+    header: Header
+    last_seq: int
+    postable: Sequence[tuple[Frame, bytes | None]]
+    open: Sequence[tuple[Open, Check | None, bytes]]
+
+
+def refuse_network(folder: Path, mounts: str) -> None:
+    """Raise JournalUnsafe when `folder` is on a network file system; `mounts` is /proc/self/mountinfo."""
+    path = folder.resolve()
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        left, _, right = line.partition(" - ")
+        point = left.split(" ")[4].encode().decode("unicode_escape")
+        if len(point) >= len(best) and path.is_relative_to(point):
+            best, kind = point, right.split(" ")[0]
+    if kind in _NETWORK:
+        raise JournalUnsafe(
+            f"{path} is on a {kind} file system, whose locks lapse: keep the data directory on a local disk"
+        )
+
+
+def create_folder(parent: Path, journal: str, first: bytes, first_seq: int) -> tuple[int, int]:
+    """Make a journal with its first frame, locked before anybody can see it.
+
+    Returns the descriptors of the lock and of the first segment. Both close on exec: a child that inherited
+    the lock would make a dead owner look alive.
+    """
+    newborn, folder = parent / f"{_NEWBORN}{journal}", parent / journal
+    newborn.mkdir(parents=True)
+    lock = os.open(newborn / "lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    segment = open_segment(newborn, first_seq)
+    _write(segment, first)
+    os.fsync(segment)
+    fsync_folder(newborn)
+    newborn.rename(folder)
+    fsync_folder(parent)
+    return lock, segment
+
+
+def segment_path(folder: Path, first_seq: int) -> Path:
+    """Where the segment that begins at this seq lies."""
+    return folder / f"{first_seq:020d}{_SUFFIX}"
+
+
+def open_segment(folder: Path, first_seq: int) -> int:
+    """A new segment's descriptor; the caller makes the name durable with `fsync_folder`."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+    return os.open(segment_path(folder, first_seq), flags, 0o600)
+
+
+def segments(folder: Path) -> list[Path]:
+    """The segments, oldest first."""
+    return sorted(folder.glob(f"*{_SUFFIX}"))
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make names in the folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def list_journals(parent: Path) -> list[str]:
+    """The ids of every visible journal, living or dead."""
+    if not parent.is_dir():
+        return []
+    names = [entry.name for entry in parent.iterdir() if entry.is_dir()]
+    return sorted(name for name in names if name != DONE and not name.startswith(_NEWBORN))
+
+
+def try_lock(folder: Path) -> int | None:
+    """The descriptor of the journal's lock if its owner is gone, else None."""
+    try:
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another adopter may have finished with this very file between the two calls.
+        if os.fstat(lock).st_nlink:
+            return lock
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
+            os.close(lock)
+            raise
+    os.close(lock)
+    return None
+
+
+def replay(folder: Path) -> Replay | None:
+    """Read a journal whose lock is held, cut its torn tail, and fold it by attempt; None when empty."""
+    fold = _Fold()
+    files = segments(folder)
+    for number, file in enumerate(files):
+        data = file.read_bytes()
+        end = 0
+        for frame in frames(data):
+            fold.add(frame)
+            end = frame.start + len(frame.raw)
+        if end < len(data):
+            _cut(file, end, files[number + 1 :])
+            break
+    return fold.result()
+
+
+class _Fold:
+    """Folds frames by attempt."""
+
+    def __init__(self) -> None:
+        self._header: Header | None = None
+        self._last_seq = 0
+        self._opened: dict[str, tuple[Open, bytes]] = {}
+        self._checks: dict[str, Check] = {}
+        self._closed: set[str] = set()
+        self._postable: list[tuple[Frame, str | None]] = []
+
+    def add(self, frame: Frame) -> None:
+        record = decode(frame.raw)
+        self._last_seq = max(self._last_seq, frame.seq)
+        match record:
+            case Header():
+                self._header = self._header or record
+            case Open():
+                self._opened[record.facts.attempt] = (record, frame.raw)
+            case Check():
+                self._checks[record.attempt] = record
+            case Close():
+                if record.attempt not in self._closed:
+                    self._closed.add(record.attempt)
+                    self._postable.append((frame, record.attempt))
+            case Correct():
+                self._postable.append((frame, None))
+
+    def result(self) -> Replay | None:
+        if self._header is None:
+            return None
+        return Replay(
+            header=self._header,
+            last_seq=self._last_seq,
+            postable=[
+                (frame, None if attempt is None else self._opened[attempt][1])
+                for frame, attempt in self._postable
+                if attempt is None or attempt in self._opened
+            ],
+            open=[
+                (opened, self._checks.get(attempt), raw)
+                for attempt, (opened, raw) in self._opened.items()
+                if attempt not in self._closed
+            ],
+        )
+
+
+def append_frames(folder: Path, data: bytes) -> None:
+    """Append to a dead journal's last segment, and bring all of it to the disk before SQL hears of it."""
+    descriptor = os.open(segments(folder)[-1], os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        _write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    fsync_folder(folder)
+
+
+def discard(folder: Path, keep: Path | None) -> None:
+    """Delete a finished journal, its lock still held: the segments (`keep` takes them), then the lock."""
+    for file in segments(folder):
+        if keep is None:
+            file.unlink()
+        else:
+            (keep / folder.name).mkdir(parents=True, exist_ok=True)
+            file.rename(keep / folder.name / file.name)
+    (folder / "lock").unlink(missing_ok=True)
+    folder.rmdir()
+
+
+def _cut(file: Path, end: int, later: Sequence[Path]) -> None:
+    """Cut a torn tail. Segments after it were never synced past it, so nothing was promised from them."""
+    with file.open("r+b") as stream:
+        stream.truncate(end)
+        os.fsync(stream.fileno())
+    for each in later:
+        each.unlink()
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

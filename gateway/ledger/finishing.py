@@ -1,0 +1,107 @@
+"""The end of a journal: everything left is posted, and with the last of it every lease goes back (A5).
+
+A worker does this to its own journal when it stops, an adopter to a dead one's. Leases are returned in the
+transaction that posts the last charge and not before: headroom sold earlier would be paid for twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Final
+
+from sqlalchemy import Connection
+
+from gateway.clock import Clock
+from gateway.ledger.courier import Errand
+from gateway.ledger.poster import BATCH, Postable, post_frames
+from gateway.store.engine import POST
+from gateway.store.journals import Finished, SerialMoved, finish
+from gateway.store.journals import Standing as JournalStanding
+from gateway.store.outcomes import DatabaseAway
+from gateway.store.posting import Moved, Standing
+
+__all__ = ["Finisher"]
+
+logger: Final = logging.getLogger("tollgate.ledger")
+
+
+class Finisher:
+    """Posts what is left of one journal, then finishes it. The source of its courier's last errands."""
+
+    def __init__(self, journal: str, postables: Sequence[Postable], state: Finished, clock: Clock) -> None:
+        self._journal = journal
+        self._left = deque(postables)
+        self._state = state
+        self._clock = clock
+        self._leases: dict[int, int] = {}
+        self._batch = BATCH
+        self._poison = ""
+        self.is_done = False
+
+    @property
+    def left(self) -> int:
+        """How many records are still to be posted."""
+        return len(self._left)
+
+    def resynced(self, standing: JournalStanding) -> None:
+        """How SQL says the journal stands."""
+        self._leases = {window: amount for window, (amount, _) in standing.leases.items()}
+        self._drop(standing.posted)
+
+    def leased(self, leases: Mapping[int, int]) -> None:
+        """How the worker itself knows it to stand."""
+        self._leases = dict(leases)
+
+    def next_errand(self) -> Errand | None:
+        """The next batch; the last one finishes the journal."""
+        if self.is_done:
+            return None
+        batch = [each._replace(poison=self._poison) for each in islice(self._left, self._batch)]
+        is_last = len(batch) == len(self._left)
+        standings = {window: Standing(amount, 0) for window, amount in self._leases.items()}
+        return Errand(
+            POST,
+            _post_and_finish,
+            (self._journal, batch, standings, self._clock.now_us(), self._state if is_last else None),
+            0,
+            heard=lambda moved: self._heard(batch, is_last, moved),
+            failed=lambda error: self._failed(batch, error),
+        )
+
+    def _heard(self, batch: Sequence[Postable], is_last: bool, moved: Mapping[int, Moved]) -> None:
+        self._poison = ""
+        self._batch = min(BATCH, self._batch * 2)
+        for window, each in moved.items():
+            self._leases[window] = self._leases.get(window, 0) - each.shrunk
+        self._drop(batch[-1].seq if batch else 0)
+        self.is_done = is_last
+
+    def _drop(self, posted: int) -> None:
+        while self._left and self._left[0].seq <= posted:
+            self._left.popleft()
+
+    def _failed(self, batch: Sequence[Postable], error: Exception) -> None:
+        if isinstance(error, (DatabaseAway, SerialMoved, OSError)):
+            return
+        if len(batch) > 1:
+            self._batch = len(batch) // 2
+            return
+        logger.error("a record of journal %s is refused by the database: %s", self._journal, error)
+        self._poison = f"amounts: {error}" if self._poison else f"row: {error}"
+
+
+def _post_and_finish(
+    conn: Connection,
+    journal: str,
+    postables: Sequence[Postable],
+    standings: Mapping[int, Standing],
+    now_us: int,
+    state: Finished | None,
+) -> Mapping[int, Moved]:
+    moved = post_frames(conn, journal, postables, standings, now_us) if postables else {}
+    if state is not None:
+        finish(conn, journal, state)
+    return moved

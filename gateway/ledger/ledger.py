@@ -1,0 +1,426 @@
+"""The ledger of one worker: reserve and settle in memory, journal on disk, leases and posting in SQL.
+
+    admit -> (written) -> upstream ... check ... -> close -> (written) -> the client's end of the answer
+
+`admit`, `check` and `close` are synchronous and touch only memory; `acquire` is the slow way in, for a call
+that the leases do not cover. Behind them run a journal (write, fsync), a courier (one transaction at a time:
+asks, returns, posts), a poll (recalls, caps, what others hold) and an adopter (journals of dead workers).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from gateway.clock import Clock
+from gateway.domain.budgets import Budget, Need
+from gateway.domain.ids import JOURNAL_BYTES
+from gateway.ledger import refusals
+from gateway.ledger.adopter import Adopter
+from gateway.ledger.asks import Asks, Waiter
+from gateway.ledger.book import FOREVER_US, Book, WindowState
+from gateway.ledger.courier import Accounting, Courier
+from gateway.ledger.courier import Identity as CourierIdentity
+from gateway.ledger.files import DONE
+from gateway.ledger.finishing import Finisher
+from gateway.ledger.holds import Hold, Holds
+from gateway.ledger.identity import Place, find_place, journal_id
+from gateway.ledger.journal import AfterWrite, Journal
+from gateway.ledger.openings import Openings
+from gateway.ledger.poster import Postable, Poster
+from gateway.ledger.records import CallFacts, Close, Closing, Header, Open, PostedPart, decode
+from gateway.ledger.returns import Returns, Shown
+from gateway.ledger.timer import SystemTimer, Timer
+from gateway.ledger.watching import Watcher
+from gateway.store.engine import ASK
+from gateway.store.journals import Standing, database_id
+from gateway.store.outcomes import DatabaseFailed, DatabaseUnknown
+
+__all__ = ["Balance", "CallFacts", "Closing", "Health", "Hold", "Ledger", "Need", "Unposted"]
+
+logger: Final = logging.getLogger("tollgate.ledger")
+
+POLL_S: Final = 0.25
+SHOW_S: Final = 1.0
+ADOPT_S: Final = 5.0
+# How much longer than `wait_s` a call waits for a transaction that is under way.
+LAST_WORD_S: Final = 1.0
+VERSION: Final = 1
+
+
+class Balance(NamedTuple):
+    """A window's figures in the budget's unit. `held` is this worker's own exactly, others' at most a second
+    old; `free` is what can still be held. `resets_at_us` is None for a lifetime."""
+
+    cap: int
+    spent: int
+    held: int
+    resets_at_us: int | None
+
+    @property
+    def free(self) -> int:
+        """What is left; negative after an overrun."""
+        return self.cap - self.spent - self.held
+
+
+class Unposted(NamedTuple):
+    """A call that has ended and is not in SQL yet: (window, charged, held) of each window in `windows`."""
+
+    facts: CallFacts
+    closing: Closing
+    windows: Sequence[PostedPart]
+
+
+class Health(NamedTuple):
+    """What an operator should know."""
+
+    database_away_since_us: int | None
+    database_reason: str
+    journal_bytes: int
+    journal_limit_bytes: int
+    journal_failure: str
+    unposted: int
+    quarantined: int
+    waiting: int
+    adopted: int
+    to_adopt: Sequence[str]
+    foreign_journals: Sequence[str]
+    is_finished: bool
+
+
+class Ledger:
+    """Made by `Ledger.start`."""
+
+    def __init__(
+        self,
+        database: Accounting,
+        place: Place,
+        journal: Journal,
+        journal_bytes: bytes,
+        clock: Clock,
+        timer: Timer,
+        wait_s: float,
+    ) -> None:
+        self._database = database
+        self._place = place
+        self._clock = clock
+        self._timer = timer
+        self._wait_s = wait_s
+        self.journal = journal
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_stopping = False
+        self._finisher: Finisher | None = None  # once it stops
+        header = journal.header
+        self.journal_id = header.journal
+        self.journal_bytes = journal_bytes  # the same as it goes into call ids
+        self.book = Book()
+        self.holds = Holds(self.book, journal, clock)
+        self.courier = Courier(
+            database,
+            CourierIdentity(header.journal, header.data_dir, place.host),
+            clock,
+            timer,
+            synced=journal.synced,
+            on_resync=self._resynced,
+            on_finished=self._was_finished,
+        )
+        wake = self.courier.wake
+        self._openings = Openings(self.book, database, clock, timer)
+        self.shown = Shown(self.book, header.journal, clock, wake=wake)
+        self.asks = Asks(
+            self.book,
+            self.holds,
+            header.journal,
+            clock,
+            timer,
+            wake=wake,
+            open_windows=self._openings.present,
+            on_refused=self.shown.refused,
+        )
+        self.returns = Returns(self.book, header.journal, clock, last_seq=lambda: journal.seq, wake=wake)
+        self.poster = Poster(self.book, journal, clock, wake=wake)
+        self.watcher = Watcher(
+            self.book, header.journal, database, clock, self._openings, self.asks, self.returns
+        )
+        self.adopter = Adopter(
+            place.journals,
+            header.journal,
+            database,
+            header.database,
+            place.boot_id,
+            place.host,
+            clock,
+        )
+        journal.attach(self.holds.withdrawn, wake)
+        self.holds.attach(on_pending=self.poster.add, on_freed=self.asks.serve, on_low=self.asks.low)
+        self.courier.attach([self.asks, self.returns, self.shown, self.poster])
+        # The hot path, without a call between.
+        self.admit = self.holds.admit
+        self.close = self.holds.close
+        self.check = self.holds.check
+        self.grow = self.holds.grow
+        self.after_write: Callable[[AfterWrite], None] = journal.after_write
+
+    # Starting and stopping.
+
+    @classmethod
+    async def start(
+        cls,
+        database: Accounting,
+        data_dir: Path,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes],
+        *,
+        max_journal_bytes: int = 1 << 30,
+        wait_s: float = 2.0,
+        timer: Timer | None = None,
+        beats: bool = True,
+    ) -> Ledger:
+        """Make this worker's journal, enter it in SQL, adopt what dead workers left, and run.
+
+        Raises JournalUnsafe for a data directory on a network file system and Unavailable when the database
+        cannot be reached. With `beats` off nothing runs by itself: a test takes each step.
+        """
+        loop = asyncio.get_running_loop()
+        timer = timer or SystemTimer()
+        place = await loop.run_in_executor(None, find_place, data_dir, random_bytes)
+        try:
+            name = await database.account(ASK, database_id, random_bytes(8).hex())
+        except (DatabaseFailed, DatabaseUnknown) as error:
+            raise refusals.away(str(error)) from None
+        own = random_bytes(JOURNAL_BYTES)
+        header = Header(journal_id(own), place.data_dir, name, place.boot_id, VERSION)
+        journal = await Journal.create(place.journals, header, limit_bytes=max_journal_bytes, timer=timer)
+        ledger = cls(database, place, journal, own, clock, timer, wait_s)
+        await ledger.courier.resync()
+        await ledger.adopter.adopt_all()
+        if beats:
+            ledger._run()
+        return ledger
+
+    def _run(self) -> None:
+        self._tasks = [
+            asyncio.create_task(work)
+            for work in (
+                self._supervised(self.journal.run),
+                self._supervised(self.courier.run),
+                self._beat(POLL_S, self.watcher.poll),
+                self._beat(SHOW_S, self._show),
+                self._beat(ADOPT_S, self.adopter.adopt_all),
+            )
+        ]
+
+    async def _beat(self, every_s: float, step: Callable[[], Awaitable[None]]) -> None:
+        async def beat() -> None:
+            while True:
+                await self._timer.pause(every_s)
+                await step()
+
+        await self._supervised(beat)
+
+    async def _supervised(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Run for ever; a defect is logged and the loop goes on, for the calls in flight need it."""
+        while True:
+            try:
+                await run()
+                return
+            except Exception:
+                logger.exception("the ledger's background work failed and begins again")
+                await self._timer.pause(1.0)
+
+    async def _show(self) -> None:
+        self.shown.refresh()
+
+    async def stop(self, limit_s: float = 5.0) -> bool:
+        """Settle, post, give everything back, delete the journal (A5); waiting calls are refused.
+
+        What is still open is closed with its last checkpoint. False when the database did not come along
+        within the limit: the journal stays, for this or another worker to adopt.
+        """
+        self._is_stopping = True
+        self.asks.refuse_all(refusals.stopping())
+        self.holds.interrupt_all()
+        self.courier.halt()
+        await self._end_background()
+        is_finished = await self._finish(limit_s)
+        if is_finished:
+            await self.journal.discard(self._place.journals / DONE)
+        else:
+            logger.error("journal %s is left to be adopted", self.journal_id)
+            await self.journal.close()
+        return is_finished
+
+    async def abandon(self) -> None:
+        """Let go of everything, as a death would; only a transaction under way is waited for. The journal
+        stays and is adopted."""
+        self._is_stopping = True
+        self.courier.halt()
+        await self._end_background()
+        await self.journal.close()
+
+    async def _end_background(self) -> None:
+        """End the beats; the courier by itself, so that the outcome of what it carries is known."""
+        background, self._tasks = self._tasks, []
+        await asyncio.gather(*background[1:2])
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+
+    async def _finish(self, limit_s: float) -> bool:
+        if self.courier.is_finished or self.journal.is_broken:
+            return False
+        try:
+            await self.journal.synced(self.journal.seq)
+        except OSError:
+            return False
+        finisher = Finisher(
+            self.journal_id,
+            [Postable(each.seq, each.frame, each.open_frame) for each in self.poster.pending],
+            "finished",
+            self._clock,
+        )
+        finisher.leased({window.id: window.lease for window in self.book})
+        self._finisher = finisher
+        self.courier.attach([finisher])
+        deadline = asyncio.ensure_future(self._timer.pause(limit_s))
+        while not finisher.is_done and not self.courier.is_finished and not deadline.done():
+            await self.courier.step()
+            await self.courier.back_off(deadline)
+        deadline.cancel()
+        return finisher.is_done
+
+    def _resynced(self, standing: Standing) -> None:
+        """How SQL says this journal stands, after an outcome that was not heard: one step of the loop."""
+        if self._finisher is not None:
+            self._finisher.resynced(standing)
+            return
+        self.poster.advance(standing.posted)
+        for state in self.book:
+            state.lease, state.answered = standing.leases.get(state.id, (0, 0))
+            state.returning = 0
+        self.asks.resume()
+
+    def _was_finished(self) -> None:
+        logger.critical(
+            "journal %s was finished, or its database restored, while this worker lives: it must not go on",
+            self.journal_id,
+        )
+        self.asks.refuse_all(refusals.away("this worker's journal was finished by somebody else"))
+
+    # The slow way in.
+
+    async def acquire(self, facts: CallFacts, needs: Sequence[Need]) -> Hold:
+        """Hold what a call needs, asking SQL and other workers for headroom.
+
+        Raises BudgetExceeded, BudgetHeld, RateLimited or Unavailable. Cancelled, it holds nothing.
+        """
+        if self._is_stopping:
+            raise refusals.stopping()
+        if self.courier.is_finished:
+            raise refusals.away("this worker's journal was finished by somebody else")
+        waiter = self.asks.join(facts, needs)
+        try:
+            await self._wait(waiter)
+        except asyncio.CancelledError:
+            self._abandon(waiter)
+            raise
+        self.asks.leave(waiter)
+        if waiter.future.cancelled():
+            raise waiter.refusal or refusals.away(self.courier.away_reason)
+        return waiter.future.result()
+
+    async def _wait(self, waiter: Waiter) -> None:
+        if await self._within(waiter, self._wait_s):
+            return
+        if self.courier.away_since_us is None:
+            self.asks.late(waiter)
+            await self._within(waiter, LAST_WORD_S)
+
+    async def _within(self, waiter: Waiter, seconds: float) -> bool:
+        if waiter.future.done():
+            return True
+        pause = asyncio.ensure_future(self._timer.pause(seconds))
+        await asyncio.wait((waiter.future, pause), return_when=asyncio.FIRST_COMPLETED)
+        pause.cancel()
+        return waiter.future.done()
+
+    def _abandon(self, waiter: Waiter) -> None:
+        """The client is gone: what it was just granted is voided, for nothing was sent."""
+        self.asks.leave(waiter)
+        if waiter.future.cancelled() or waiter.future.exception() is not None:
+            return
+        self.close(waiter.future.result(), _void(self._clock.now_us()))
+
+    # What is known.
+
+    def headroom(self, budget: Budget, subject: str) -> Balance | None:
+        """The present window's figures as far as this worker knows; None when it has not used it yet."""
+        line = self.book.lines.get((budget.id, subject))
+        window = None if line is None else line.at(budget, self._clock.now_us())
+        return None if window is None else _balance(window)
+
+    def left(self, budget: Budget, subject: str, now_us: int) -> int | None:
+        """What of the present window can still be held, None when this worker has not used it yet."""
+        line = self.book.lines.get((budget.id, subject))
+        window = None if line is None else line.at(budget, now_us)
+        return None if window is None else _balance(window).free
+
+    async def balance(self, budget: Budget, subject: str) -> Balance:
+        """The present window's figures, its row read now."""
+        line = self.book.line(budget, subject)
+        await self._openings.present([line])
+        window = line.at(budget, self._clock.now_us())
+        if window is None:
+            raise refusals.away(self.courier.away_reason)
+        await self.watcher.look_at([window])
+        return _balance(window)
+
+    def budgets_changed(self, budgets: Sequence[str]) -> None:
+        """Budgets were changed or deleted: their windows are read at the next poll, as always."""
+        self.watcher.changed(set(budgets))
+
+    def unposted(self, call: str) -> list[Unposted]:
+        """The ended attempts of a call that are not in SQL yet, in order."""
+        found = []
+        for pending in self.poster.of_call(call):
+            close = decode(pending.frame)
+            if isinstance(close, Close) and pending.open_frame is not None:
+                opened = decode(pending.open_frame)
+                assert isinstance(opened, Open)
+                found.append(Unposted(opened.facts, close.closing, close.parts))
+        return found
+
+    @property
+    def health(self) -> Health:
+        """How it stands with the database, the journal and what dead workers left."""
+        journal, courier = self.journal, self.courier
+        return Health(
+            database_away_since_us=courier.away_since_us,
+            database_reason=courier.away_reason,
+            journal_bytes=journal.used_bytes,
+            journal_limit_bytes=journal.limit_bytes,
+            journal_failure=str(journal.failure or ""),
+            unposted=self.poster.unposted,
+            quarantined=self.poster.quarantined,
+            waiting=self.asks.waiting,
+            adopted=self.adopter.adopted,
+            to_adopt=sorted(self.adopter.waiting),
+            foreign_journals=sorted(self.adopter.foreign),
+            is_finished=courier.is_finished,
+        )
+
+
+def _balance(window: WindowState) -> Balance:
+    return Balance(
+        cap=window.cap,
+        spent=window.spent,
+        held=window.in_flight + window.others_held,
+        resets_at_us=None if window.ends_at_us >= FOREVER_US else window.ends_at_us,
+    )
+
+
+def _void(now_us: int) -> Closing:
+    return Closing("void", None, None, {}, "none", None, [], ["client_gone"], 0, 0, 0, now_us, 0)

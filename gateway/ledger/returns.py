@@ -1,0 +1,184 @@
+"""Giving headroom back: when somebody recalled it, when it lies idle, when its window has ended.
+
+What is returned leaves `free` before the transaction is sent, and every record the figure rests on is on
+disk by then. The answer names the recall that was read before the figure was taken; a worker that has
+nothing free answers all the same, and so does one whose own calls wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sqlalchemy import Connection
+
+from gateway.clock import Clock
+from gateway.ledger.book import Book, WindowState
+from gateway.ledger.courier import Errand
+from gateway.store.alerts import note_exceeded
+from gateway.store.engine import RETURN
+from gateway.store.leases import give_back, show_held
+from gateway.store.windows import Watched, note_refusal
+
+__all__ = ["Returns", "Shown"]
+
+IDLE_US: Final = 5_000_000
+# Several times as long as a call waits for headroom.
+RECALL_US: Final = 20_000_000
+# Windows in one transaction: it holds their rows, and somebody's ask waits for it.
+BATCH: Final = 200
+
+
+class Returns:
+    """What this worker gives back."""
+
+    def __init__(
+        self, book: Book, journal: str, clock: Clock, *, last_seq: Callable[[], int], wake: Callable[[], None]
+    ) -> None:
+        """`last_seq` is the seq of the last record appended."""
+        self._book = book
+        self._journal = journal
+        self._clock = clock
+        self._last_seq = last_seq
+        self._wake = wake
+        self._due: dict[WindowState, int] = {}
+
+    def heard(self, watched: Sequence[Watched]) -> None:
+        """Take in what a poll read, and note which windows are to be returned or answered."""
+        now_us = self._clock.now_us()
+        for each in watched:
+            state = self._book.windows.get(each.window)
+            if state is None:
+                continue
+            if each.cap != state.cap:
+                state.is_refused = False
+            state.cap, state.spent, state.leased = each.cap, each.spent, each.leased
+            state.overrun, state.others_held = each.overrun, each.others_held
+            state.answered = each.answered
+            state.saw_recall(each.recall, now_us)
+            self._judge(state, each, now_us)
+        if self._due:
+            self._wake()
+
+    def _judge(self, state: WindowState, read: Watched, now_us: int) -> None:
+        if not state.lease:
+            return
+        if (read.recall > read.answered and self._is_fresh(state, now_us)) or (
+            state.free > 0 and self._is_idle(state, now_us)
+        ):
+            self._due[state] = read.recall
+
+    @staticmethod
+    def _is_fresh(state: WindowState, now_us: int) -> bool:
+        # Each grant withdraws the answer, so that a window recalled once would give back its slack for ever.
+        # A number first seen longer ago than any call waits has nobody behind it who could be refused.
+        return now_us - state.recall_seen_at_us < RECALL_US
+
+    @staticmethod
+    def _is_idle(state: WindowState, now_us: int) -> bool:
+        return now_us >= state.ends_at_us or not 0 <= now_us - state.used_at_us < IDLE_US
+
+    def all(self) -> None:
+        """The worker stops: everything free goes back."""
+        for state in self._book:
+            if state.free > 0:
+                self._due.setdefault(state, state.recall)
+        self._wake()
+
+    def next_errand(self) -> Errand | None:
+        """One transaction for what is due; the figures are taken now, and leave `free` now."""
+        batch: list[tuple[WindowState, int, int]] = []
+        while self._due and len(batch) < BATCH:
+            state, recall = self._due.popitem()
+            amount = max(0, state.free)
+            state.returning += amount
+            batch.append((state, amount, recall))
+        if not batch:
+            return None
+        returns = [(state.id, amount, recall, state.in_flight) for state, amount, recall in batch]
+        return Errand(
+            RETURN,
+            give_back,
+            (self._journal, returns),
+            self._last_seq(),
+            heard=lambda _: self._returned(batch),
+            failed=lambda _: self._undone(batch),
+        )
+
+    @staticmethod
+    def _returned(batch: Sequence[tuple[WindowState, int, int]]) -> None:
+        for state, amount, recall in batch:
+            state.lease -= amount
+            state.returning -= amount
+            state.leased -= amount
+            state.answered = recall
+            state.shown_held = state.in_flight
+
+    @staticmethod
+    def _undone(batch: Sequence[tuple[WindowState, int, int]]) -> None:
+        # Nothing happened, certainly; the next poll finds it due again.
+        for state, amount, _ in batch:
+            state.returning -= amount
+
+
+class Shown:
+    """What others see of this worker: how much it holds, and the first refusal of each window."""
+
+    def __init__(self, book: Book, journal: str, clock: Clock, *, wake: Callable[[], None]) -> None:
+        self._book = book
+        self._journal = journal
+        self._clock = clock
+        self._wake = wake
+        self._is_due = False
+        self._refused: dict[WindowState, None] = {}
+
+    def refresh(self) -> None:
+        """Once a second: write what changed."""
+        self._is_due = any(state.shown_held != state.in_flight for state in self._book)
+        if self._is_due:
+            self._wake()
+
+    def refused(self, state: WindowState) -> None:
+        """A call was refused in this window; the first one under a cap is an event."""
+        if not state.is_refused:
+            state.is_refused = True
+            self._refused[state] = None
+            self._wake()
+
+    def next_errand(self) -> Errand | None:
+        """One transaction for both."""
+        changed = [each for each in self._book if self._is_due and each.shown_held != each.in_flight]
+        refused = list(self._refused)
+        self._is_due = False
+        self._refused.clear()
+        if not changed and not refused:
+            return None
+        held = [(each.id, each.in_flight) for each in changed]
+        figures = [(each.id, each.in_flight + each.others_held) for each in refused]
+        return Errand(
+            RETURN,
+            _show,
+            (self._journal, held, figures, self._clock.now_us()),
+            0,
+            heard=lambda _: self._shown(changed, held),
+            failed=lambda _: self._refused.update(dict.fromkeys(refused)),
+        )
+
+    @staticmethod
+    def _shown(changed: Sequence[WindowState], held: Sequence[tuple[int, int]]) -> None:
+        for state, (_, amount) in zip(changed, held, strict=True):
+            state.shown_held = amount
+
+
+def _show(
+    conn: Connection,
+    journal: str,
+    held: Sequence[tuple[int, int]],
+    refused: Sequence[tuple[int, int]],
+    now_us: int,
+) -> None:
+    # Window rows before lease rows, in ascending order, as every transaction takes them.
+    for window, in_flight in sorted(refused):
+        if note_refusal(conn, window, now_us):
+            note_exceeded(conn, window, in_flight, now_us)
+    show_held(conn, journal, held)

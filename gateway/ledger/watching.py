@@ -1,0 +1,103 @@
+"""The poll: what happened to the windows in use, and making the next ones ready ahead of their turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+from gateway.clock import Clock
+from gateway.ledger.asks import Asks
+from gateway.ledger.book import FOREVER_US, Book, WindowState
+from gateway.ledger.courier import Accounting
+from gateway.ledger.openings import Openings
+from gateway.ledger.returns import Returns
+from gateway.store.outcomes import DatabaseFailed, DatabaseUnknown
+from gateway.store.windows import watch
+
+__all__ = ["Watcher"]
+
+# Windows read in one statement.
+CHUNK: Final = 500
+# A window that was used this recently is looked at although nothing of it is leased.
+RECENT_US: Final = 10_000_000
+# A window that has rested this long is forgotten; it is read again when it is used again.
+FORGET_US: Final = 600_000_000
+# How long before its turn a window is opened and leased, and the share of its length at most.
+AHEAD_US: Final = 300_000_000
+AHEAD_SHARE: Final = 4
+
+
+class Watcher:
+    """Looks at SQL on behalf of the worker. Reads only; what it finds due, others do."""
+
+    def __init__(
+        self,
+        book: Book,
+        journal: str,
+        database: Accounting,
+        clock: Clock,
+        openings: Openings,
+        asks: Asks,
+        returns: Returns,
+    ) -> None:
+        self._book = book
+        self._journal = journal
+        self._database = database
+        self._clock = clock
+        self._openings = openings
+        self._asks = asks
+        self._returns = returns
+        self._changed: set[str] = set()
+
+    def changed(self, budgets: set[str]) -> None:
+        """These budgets are looked at in the next poll although nothing of them is in use."""
+        self._changed |= budgets
+
+    async def poll(self) -> None:
+        """One look at everything in use; a database that is away is looked at again the next time."""
+        now_us = self._clock.now_us()
+        changed, self._changed = self._changed, set()
+        try:
+            await self.look_at(
+                [each for each in self._book if _is_used(each, now_us) or each.line.budget.id in changed]
+            )
+        except (DatabaseFailed, DatabaseUnknown):
+            self._changed |= changed
+            return
+        self._forget(now_us)
+        await self._ahead(now_us)
+
+    async def look_at(self, windows: Iterable[WindowState]) -> None:
+        """Read these windows' rows and take in what they say; raises what `store.outcomes` lists."""
+        ids = iter([window.id for window in windows])
+        while chunk := list(islice(ids, CHUNK)):
+            self._returns.heard(await self._database.watch(watch, self._journal, chunk))
+
+    def _forget(self, now_us: int) -> None:
+        for window in list(self._book):
+            is_over = now_us >= window.ends_at_us or not 0 <= now_us - window.used_at_us < FORGET_US
+            if is_over and not window.is_busy and not window.line.waiting:
+                self._book.forget(window)
+
+    async def _ahead(self, now_us: int) -> None:
+        """Open the windows about to begin, for lines in use, and lease what was lately used at once."""
+        for window in [each for each in self._book if _is_ending(each, now_us)]:
+            line = window.line
+            if window.ends_at_us in line.windows:
+                continue
+            after = await self._openings.at(line, window.ends_at_us)
+            if after is not None and line.budget.is_hard:
+                after.used_at_us = now_us
+                self._asks.ahead(after, window.slice)
+
+
+def _is_used(window: WindowState, now_us: int) -> bool:
+    return window.is_busy or bool(window.line.waiting) or 0 <= now_us - window.used_at_us < RECENT_US
+
+
+def _is_ending(window: WindowState, now_us: int) -> bool:
+    if window.ends_at_us >= FOREVER_US or not 0 <= now_us - window.used_at_us < RECENT_US:
+        return False
+    length_us = window.ends_at_us - window.starts_at_us
+    return 0 < window.ends_at_us - now_us <= min(AHEAD_US, length_us // AHEAD_SHARE)

@@ -1,0 +1,22 @@
+"""A workbench on each kind of database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.databases import backend, migrated_database, postgres, sqlite_template
+from tests.ledger.workbench import Workbench
+
+__all__ = ["backend", "bench", "migrated_database", "postgres", "sqlite_template"]
+
+
+@pytest.fixture
+async def bench(migrated_database: str, tmp_path: Path) -> AsyncIterator[Workbench]:
+    """A database with the tables, an account, and a data directory."""
+    made = Workbench(migrated_database, tmp_path / "data")
+    await made.open()
+    yield made
+    await made.stop()
