@@ -178,7 +178,7 @@ def test_a_posted_model_that_meant_nothing_has_its_own_prices_only() -> None:
 
 
 def test_a_posted_model_takes_no_other_names() -> None:
-    greedy = ModelRecord("openai", "x", {"contains": "gpt"}, 0, None, POSTED)
+    greedy = ModelRecord("openai", "a", {"contains": "gpt"}, 0, None, POSTED)
     assert (
         name_of(Catalogue([greedy, *OPENAI], PRICES), "openai", "gpt-4.1-2025-04-14")
         == "openai/gpt-4.1 at openai"

@@ -116,6 +116,20 @@ def test_fees_are_quoted_and_an_unpriced_one_is_flagged() -> None:
     assert worst.flags == (UNPRICED + "web_search",)
 
 
+@pytest.mark.parametrize("meter", ["web_search", "requests"])
+def test_a_fee_that_is_no_whole_nano_usd_is_quoted_as_it_may_be_rounded(meter: str) -> None:
+    fees = card(row("input", 1_000), row("output", 1_000), row(meter, 1_500))
+    call = Call(0, fees={"web_search": 1} if meter == "web_search" else {})
+    assert quote(fees, call, 0, None, NOW).cost_nano == 2
+    assert cost({meter: 1}, fees, NOW).total_nano == 2
+
+
+def test_what_is_affordable_counts_the_fraction_that_a_quote_drops() -> None:
+    odd = card(row("input", 0), row("output", 1_500), row("reasoning", 1_000))
+    assert [quote(odd, Call(0), cap, None, NOW).cost_nano for cap in (1, 2, 3)] == [2, 3, 5]
+    assert [affordable_output(odd, Call(0), headroom, 9, None, NOW) for headroom in (2, 3, 4)] == [1, 2, 2]
+
+
 def test_a_fee_for_the_call_itself_is_quoted_once() -> None:
     sonar = card(row("input", 1_000), row("output", 1_000), row("requests", 5_000_000))
     assert quote(sonar, Call(0), 0, None, NOW).cost_nano == 5_000
