@@ -67,24 +67,34 @@ def _cap(
     A field that the client sent keeps its name unless the model refuses or may ignore it: reasoning models
     refuse `max_tokens`, and providers whose field is `max_tokens` may never have heard of the newer one.
     """
-    number = b"%d" % output_cap
     given = [
         places[key] for key in _CAPS if key in places and not body.startswith(b"null", places[key].start)
     ]
-    named = False
-    for member in given:
-        if int(body[member.start : member.end]) > output_cap:
-            edits.append((member.start, member.end, number))
-        named = named or member.key == cap_field
-    if named:
-        return
-    if given and (cap_field == "max_tokens" or _REFUSES_MAX_TOKENS.match(model.rpartition("/")[2])):
-        member = given[0]
-        edits.append((member.key_start, member.key_end, b'"%b"' % cap_field.encode()))
-    elif not given and cap_field in places:
-        edits.append((places[cap_field].start, places[cap_field].end, number))
-    elif not given:
+    number = b"%d" % min(output_cap, *(int(body[member.start : member.end]) for member in given), output_cap)
+    own = places.get(cap_field)
+    if own not in given and given and _must_move(cap_field, model):
+        # At most one of both is given here. The null that stands in the model's own field changes places
+        # with it; where there is none, the field is renamed.
+        (other,) = given
+        if own is None:
+            edits.append((other.key_start, other.key_end, b'"%b"' % cap_field.encode()))
+            own = other
+        else:
+            edits.append((other.start, other.end, b"null"))
+        given = [own]
+    elif not given and own is not None:
+        given = [own]
+    if not given:
         front.append(b'"%b":%b' % (cap_field.encode(), number))
+    edits += [
+        (member.start, member.end, number)
+        for member in given
+        if body.startswith(b"null", member.start) or int(body[member.start : member.end]) > output_cap
+    ]
+
+
+def _must_move(cap_field: str, model: str) -> bool:
+    return cap_field == "max_tokens" or _REFUSES_MAX_TOKENS.match(model.rpartition("/")[2]) is not None
 
 
 def _ask_usage(body: bytes, places: dict[str, Member], edits: list[Edit], front: list[bytes]) -> None:
