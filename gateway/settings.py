@@ -324,7 +324,8 @@ def _convert(name: str, value: Any, hint: Any, origin: str) -> Any:
     except msgspec.ValidationError as error:
         shown = "********" if name.rsplit(".", 1)[-1] in SECRETS else repr(value)
         raise SettingsError(
-            f"{name} = {shown} (from {origin}) is not right: {error}{_choices(hint)}. {_meta(hint).description}"
+            f"{name} = {shown} (from {origin}) is not right: {error}{_choices(hint)}."
+            f" {_meta(hint).description}"
         ) from None
 
 

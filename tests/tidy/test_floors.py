@@ -21,7 +21,7 @@ LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 # Single files beside the floors, and the lowest floor that may use each.
 GROUND = {"registry": 1, "clock": 1, "telemetry": LEVEL["relay"], "settings": len(FLOORS)}
 # The composition root may import everything; the simulators nothing.
-ROOTS = ("gateway", "gateway.app", "gateway.__main__")
+ROOTS = ("gateway", "gateway.app", "gateway.serving", "gateway.__main__")
 PURE = ("domain", "formats", "providers")
 IMPURE = {
     "asyncio",

@@ -1,0 +1,18 @@
+"""`python -m gateway`, and the `tollgate` command: the command line with what it may start."""
+
+from __future__ import annotations
+
+import os
+
+from gateway.serving import serve
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Serve, until the rest of the command line joins."""
+    return serve(os.environ, None, 1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

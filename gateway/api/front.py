@@ -1,0 +1,82 @@
+"""Every path that Starlette routes, in one plain list: self-service, admin plane, reports, health."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from gateway.api import reports
+from gateway.api.health import Health
+from gateway.api.problems import problem_response
+from gateway.api.self_service import SelfService
+from gateway.domain.errors import GatewayError, NotFound
+from gateway.formats.base import Dialect
+from gateway.formats.refusals import render
+
+__all__ = ["Surfaces", "application"]
+
+# Where errors are problem+json; everywhere else they have the caller's dialect.
+PROBLEM_PATHS = ("/admin", "/reports", "/openapi.json", "/healthz", "/readyz")
+
+
+@dataclass(frozen=True, slots=True)
+class Surfaces:
+    """What the application serves beside the data plane's hot paths."""
+
+    self_service: SelfService
+    reports: reports.Deps
+    admin: Sequence[BaseRoute]
+    health: Health
+
+
+def application(surfaces: Surfaces) -> Starlette:
+    """The Starlette application: its routes, and how errors are answered."""
+    mine = surfaces.self_service
+    return Starlette(
+        routes=[
+            Route("/healthz", surfaces.health.healthz),
+            Route("/readyz", surfaces.health.readyz),
+            Route("/v1/key", mine.key),
+            Route("/v1/estimate", mine.estimate, methods=["POST"]),
+            Route("/v1/models", mine.models),
+            Route("/v1/models/{model:path}", mine.model),
+            Route("/v1/calls/{call}", mine.call),
+            *reports.routes(surfaces.reports),
+            *surfaces.admin,
+        ],
+        exception_handlers={GatewayError: answer_error, HTTPException: answer_http},
+    )
+
+
+async def answer_error(request: Request, error: Exception) -> Response:
+    """A refusal, in the words of whoever asked."""
+    assert isinstance(error, GatewayError)
+    if request.url.path.startswith(PROBLEM_PATHS):
+        return problem_response(error)
+    refusal = render(error, _dialect(request))
+    return Response(refusal.body, refusal.status, headers=dict(refusal.headers))
+
+
+async def answer_http(request: Request, error: Exception) -> Response:
+    """Starlette's own 404 and 405: never passed through unmetered, always with a way out."""
+    assert isinstance(error, HTTPException)
+    return await answer_error(
+        request,
+        NotFound(
+            "unsupported_endpoint",
+            f"{request.method} {request.url.path[:200]} is not served by this gateway.",
+            hint="Metered endpoints are listed in the documentation; nothing is passed through unmetered.",
+        ),
+    )
+
+
+def _dialect(request: Request) -> Dialect:
+    if "anthropic-version" in request.headers or request.url.path.startswith("/v1/messages"):
+        return "anthropic"
+    return "gemini" if request.url.path.startswith("/v1beta") else "openai"

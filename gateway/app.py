@@ -1,0 +1,245 @@
+"""The composition root: builds one worker from its settings, in order, and serves it.
+
+    settings -> database -> ledger -> directory -> relay -> gate -> routes
+
+Everything is made here and handed down; nothing below this module looks anything up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+
+import gateway.formats
+import gateway.providers
+from gateway.api.admin.operations import AdminDeps
+from gateway.api.admin.routes import admin_routes
+from gateway.api.front import Surfaces, application
+from gateway.api.health import Health
+from gateway.api.principals import Principals
+from gateway.api.reports import Deps as ReportDeps
+from gateway.api.self_service import SelfService
+from gateway.api.wire import Watch
+from gateway.clock import SystemClock
+from gateway.domain.credits import parse_credit
+from gateway.domain.errors import Unavailable
+from gateway.domain.money import parse_price
+from gateway.domain.names import NameGate
+from gateway.domain.prices import RateCard
+from gateway.formats.base import Format
+from gateway.gate.admission import Desk, Limits
+from gateway.gate.counting import Counters
+from gateway.gate.directory import Directory
+from gateway.gate.gate import Gate, GateLimits
+from gateway.gate.plans import Router, Unpriced, Upstream
+from gateway.ledger.ledger import Ledger
+from gateway.providers.base import Provider
+from gateway.registry import scan
+from gateway.relay.calls import Limits as RelayLimits
+from gateway.relay.calls import Target, Timeouts
+from gateway.relay.client import Client
+from gateway.settings import ProviderSettings, Settings, SettingsError, load
+from gateway.store.engine import Database
+from gateway.telemetry import CallLog
+
+__all__ = ["Application", "create"]
+
+logger = logging.getLogger("tollgate")
+
+# Changes anywhere take effect within this and a read.
+POLL_EVERY_S = 0.25
+SWEEP_EVERY_S = 1.0
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """The data plane as connections see it (`api.wire.DataPlane`)."""
+
+    bounds: Any
+    watch: Watch
+    formats: dict[bytes, Format]
+    gate: Gate
+
+    @property
+    def exchange(self) -> Callable[..., Any]:
+        """Begin a call."""
+        return self.gate.exchange
+
+
+class Application:
+    """The ASGI application of one worker. Its lifespan builds and stops everything."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._app: Starlette | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve; `lifespan` is handled here, because the routes need what it builds."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            assert self._app is not None, "the lifespan comes first"
+            await self._app(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        async with AsyncExitStack() as stack:
+            try:
+                plane, self._app = await stack.enter_async_context(worker(self._settings))
+            except Exception as error:
+                logger.exception("the worker did not start")
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                return
+            scope["state"]["data_plane"] = plane
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+@asynccontextmanager
+async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
+    """Build one worker, run it, and stop it in the reverse order."""
+    clock = SystemClock()
+    database = Database(settings.database_url)
+    ledger = await Ledger.start(
+        database,
+        Path(settings.server.data_dir),
+        clock,
+        os.urandom,
+        max_journal_bytes=settings.ledger.max_journal_bytes,
+        wait_s=settings.ledger.wait_s,
+    )
+    names = NameGate(settings.limits.new_names_per_hour)
+    directory = Directory(database, ledger.budgets_changed, names)
+    await directory.refresh()
+    client = Client(RelayLimits())
+    router = Router(upstreams(settings), settings.aliases, unpriced(settings))
+    desk = Desk(
+        directory,
+        router,
+        ledger,
+        names,
+        Limits(settings.limits.default_output_tokens, settings.limits.min_output_tokens),
+    )
+    gate = Gate(
+        desk,
+        directory,
+        ledger,
+        client,
+        Counters(token_table),
+        clock,
+        os.urandom,
+        CallLog(sys.stderr.buffer),
+        GateLimits(settings.limits.drains, settings.limits.drain_s, settings.limits.max_reply_bytes),
+    )
+    watch = Watch(gate.loop.time)
+    formats: dict[str, Format] = scan(gateway.formats, "FORMAT")
+    by_path = {path.encode(): each for each in formats.values() for path in each.paths}
+    principals = Principals(directory, database, clock)
+    surfaces = Surfaces(
+        self_service=SelfService(gate, database, clock, principals, formats),
+        reports=ReportDeps(database, clock, principals.anyone, gate.complete_until),
+        admin=admin_routes(
+            AdminDeps(
+                database,
+                clock,
+                os.urandom,
+                directory.changed,
+                parse_credit(settings.accounts.signup_grant, param="accounts.signup_grant"),
+            )
+        ),
+        health=Health(gate, principals),
+    )
+    background = [
+        asyncio.create_task(gate.beat()),
+        asyncio.create_task(poll(directory)),
+        asyncio.create_task(sweep(watch)),
+    ]
+    try:
+        yield Plane(settings.server, watch, by_path, gate), application(surfaces)
+    finally:
+        gate.drain()
+        await gate.quiet()
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        await ledger.stop()
+        await client.aclose()
+        await database.stop()
+
+
+async def poll(directory: Directory) -> None:
+    """Learn of changes made by other workers, for ever; a database that is away is asked again."""
+    while True:
+        await asyncio.sleep(POLL_EVERY_S)
+        try:
+            await directory.refresh()
+        except Unavailable:
+            continue
+
+
+async def sweep(watch: Watch) -> None:
+    """Close the connections of slow clients, for ever."""
+    while True:
+        await asyncio.sleep(SWEEP_EVERY_S)
+        watch.sweep()
+
+
+def upstreams(settings: Settings) -> list[Upstream]:
+    """One upstream for each provider that has a credential, in the order of the configuration."""
+    providers: dict[str, Provider] = scan(gateway.providers, "PROVIDER")
+    found = []
+    for name, given in settings.providers.items():
+        if given.credential:
+            provider = providers.get(name) or replace(providers["openai_compatible"], name=name, title=name)
+            found.append(_upstream(name, provider, given))
+    return found
+
+
+def _upstream(name: str, provider: Provider, given: ProviderSettings) -> Upstream:
+    base_url = given.base_url or provider.base_url
+    if not base_url:
+        raise SettingsError(f"providers.{name}.base_url is missing: {provider.title} has no public address")
+    target, path = Target.parse(base_url)
+    return Upstream(
+        name=name,
+        provider=provider,
+        target=target,
+        host=target.authority,
+        base_path=path,
+        credential_headers=(*provider.default_headers, *provider.authorize(given.credential)),
+        api_version=given.api_version or None,
+        prices_of=given.prices_of or name,
+        timeouts=Timeouts(given.connect_timeout_s, given.first_byte_timeout_s, given.idle_timeout_s),
+        drains=(given.on_abort or provider.on_abort) == "drain",
+    )
+
+
+def unpriced(settings: Settings) -> Unpriced:
+    """What models without a price cost, by `prices.unpriced`."""
+    policy = settings.prices.unpriced
+    pico = parse_price(settings.prices.ceiling_usd_per_million) if policy == "ceiling" else 0
+    return Unpriced(policy == "refuse", RateCard.flat("unpriced", pico))
+
+
+def token_table(name: str) -> bytes:
+    """The gzip table of an encoding, as it ships with the package."""
+    return (Path(gateway.formats.__file__).parent / "tables" / f"{name}.tiktoken.gz").read_bytes()
+
+
+def create() -> Application:
+    """The application of one worker process, from the environment; what uvicorn calls."""
+    return Application(load(os.environ, os.environ.get("TOLLGATE_CONFIG")))

@@ -1,0 +1,254 @@
+"""Everything that is decided about a call before money is held. No waiting, no side effect.
+
+    identify -> read -> scope -> plan -> cap -> quote -> needs
+
+Each step takes the last one's value. The result is an `Offer`: what the call may do and what it must hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from gateway.domain.budgets import Budget, Need, need
+from gateway.domain.errors import BadRequest, Forbidden, NotFound, Unauthenticated
+from gateway.domain.names import NameGate, end_user_name, merge_tags
+from gateway.domain.quotes import Quote, affordable_output, quote
+from gateway.domain.scopes import Scope, allowed_model
+from gateway.formats.base import Intent
+from gateway.gate.directory import Applicable, Caller, Directory
+from gateway.gate.inbound import InboundCall, header
+from gateway.gate.plans import Plan, Router
+
+__all__ = ["Desk", "Headrooms", "Limits", "Offer"]
+
+# A call that named no cap may hold at most this part of what a budget has left, so that one call does not
+# starve the rest; never less than what `min_output_tokens` cost.
+SHARE_OF_HEADROOM = 8
+# Minute and hour token limits hold this much output and settle after.
+RATE_OUTPUT_TOKENS = 1_024
+# English prose has about four bytes a token, code and other scripts fewer.
+BYTES_PER_TOKEN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The configured bounds admission works with."""
+
+    default_output_tokens: int
+    min_output_tokens: int
+
+
+class Headrooms(Protocol):
+    """What is left of a budget now, as far as this worker knows: cap - spent - held, or None when unknown."""
+
+    def left(self, budget: Budget, subject: str, now_us: int) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a call may do and what it must hold."""
+
+    caller: Caller
+    inbound: InboundCall
+    intent: Intent
+    plan: Plan
+    scope: Scope
+    budgets: Sequence[Applicable]
+    output_cap: int
+    is_clamped: bool
+    quote: Quote
+    needs: Sequence[Need]
+    admitted_at_us: int
+
+
+class Desk:
+    """The admission desk of one worker."""
+
+    def __init__(
+        self, directory: Directory, router: Router, headrooms: Headrooms, names: NameGate, limits: Limits
+    ) -> None:
+        self._directory = directory
+        self.router = router
+        self._headrooms = headrooms
+        self._names = names
+        self._limits = limits
+
+    def offer(self, caller: Caller, inbound: InboundCall, now_us: int) -> Offer:
+        """Judge a call of a known key; raise the refusal that applies."""
+        check_caller(caller, now_us)
+        intent = inbound.format.read(inbound.path, inbound.body)
+        plan = self.plan(caller, intent.model, inbound.format.name, now_us)
+        end_user, tags = self._names_of(caller, inbound, intent, now_us)
+        scope = caller.scope(plan.provider, plan.model, end_user, tags)
+        budgets = caller.budgets(scope)
+        cap = self._asked_cap(caller, intent, plan)
+        if intent.output_cap is None:
+            affordable = self._affordable(intent, plan, budgets, cap, now_us)
+            return self._offer(
+                caller, inbound, intent, plan, scope, budgets, affordable, affordable < cap, now_us
+            )
+        return self._offer(
+            caller, inbound, intent, plan, scope, budgets, cap, cap < intent.output_cap, now_us
+        )
+
+    def fits(self, offer: Offer) -> bool:
+        """Whether every hard budget has room for the offer, as far as this worker knows."""
+        for each in offer.needs:
+            left = self._headrooms.left(each.budget, each.subject, offer.admitted_at_us)
+            if each.budget.is_hard and left is not None and left < each.amount:
+                return False
+        return True
+
+    def refined(self, offer: Offer, input_tokens: int) -> Offer:
+        """The same offer with the prompt counted by the model's own tokenizer instead of bounded by bytes."""
+        intent = replace(offer.intent, input_bound=min(offer.intent.input_bound, input_tokens))
+        cap = self._asked_cap(offer.caller, intent, offer.plan)
+        if intent.output_cap is None:
+            cap = self._affordable(intent, offer.plan, offer.budgets, cap, offer.admitted_at_us)
+        return self._offer(
+            offer.caller,
+            offer.inbound,
+            intent,
+            offer.plan,
+            offer.scope,
+            offer.budgets,
+            cap,
+            offer.is_clamped,
+            offer.admitted_at_us,
+        )
+
+    def plan(self, caller: Caller, model: str, format_name: str, now_us: int) -> Plan:
+        """The route of a model for this key, at the prices its account pays; remembered on the caller."""
+        plan = caller.plans.get(model)
+        if plan is None:
+            plan = self.router.plan(self._directory.catalogue, model, now_us)
+            plan = replace(plan, card=plan.card.for_accounts([account.id for account in caller.accounts]))
+            patterns = caller.key.models
+            if patterns is not None and not allowed_model(patterns, plan.provider, plan.model):
+                raise Forbidden(
+                    "model_not_allowed",
+                    f"This key may not use {plan.provider}/{plan.model}.",
+                    hint=f"The key allows {', '.join(patterns)}; ask its owner to widen the list.",
+                    param="model",
+                )
+            caller.plans[model] = plan
+        if format_name not in plan.upstream.provider.paths:
+            spoken = ", ".join(sorted(plan.upstream.provider.paths))
+            raise NotFound(
+                "unsupported_endpoint",
+                f"{plan.provider}/{plan.model} is not served at this endpoint.",
+                hint=f"{plan.provider} is served in these formats: {spoken}.",
+            )
+        return plan
+
+    def _names_of(
+        self, caller: Caller, inbound: InboundCall, intent: Intent, now_us: int
+    ) -> tuple[str | None, Mapping[str, str]]:
+        tags: Mapping[str, str] = caller.key.tags
+        account = caller.key.account
+        sent = header(inbound.headers, b"x-tollgate-tags")
+        if sent is not None:
+            merged = merge_tags(caller.key.tags, sent.decode("utf-8", "replace"))
+            tags = self._names.admit_tags(account, merged, caller.key.tags, now_us)
+        named = header(inbound.headers, b"x-tollgate-end-user")
+        end_user = intent.end_user if named is None else named.decode("utf-8", "replace")
+        if end_user:
+            end_user = self._names.admit(account, "end_user", end_user_name(end_user), now_us)
+        elif caller.key.require_end_user:
+            raise BadRequest(
+                "invalid_value",
+                "This key requires an end user on every call.",
+                hint="Send the header x-tollgate-end-user, or `user` / `safety_identifier` in the body.",
+                param="user",
+            )
+        return end_user or None, tags
+
+    def _asked_cap(self, caller: Caller, intent: Intent, plan: Plan) -> int:
+        """The smallest of the caller's, the key's and the model's cap; the key may refuse instead."""
+        of_key = caller.key.max_output_tokens
+        asked = intent.output_cap
+        if asked is not None and of_key is not None and asked > of_key and caller.key.on_over_cap == "refuse":
+            raise BadRequest(
+                "max_tokens_exceeded",
+                f"The call asks for up to {asked} output tokens; this key allows {of_key}.",
+                hint=f"Ask for {of_key} or fewer.",
+                param=plan.cap_field,
+                fields={"max_output_tokens": of_key},
+            )
+        if asked is None and plan.max_output is None:
+            asked = self._limits.default_output_tokens
+        return min(cap for cap in (asked, of_key, plan.max_output) if cap is not None)
+
+    def _affordable(
+        self, intent: Intent, plan: Plan, budgets: Sequence[Applicable], cap: int, now_us: int
+    ) -> int:
+        """The cap of a call that named none: what the tightest hard budget can pay, at most a share of it.
+
+        Below the smallest useful cap the answer is that smallest cap: holding it then succeeds or is
+        refused with the figures of the budget that fell short.
+        """
+        floor = min(cap, self._limits.min_output_tokens)
+        for budget, subject in budgets:
+            if not budget.is_hard or budget.is_rate or budget.unit not in ("usd", "tokens"):
+                continue
+            left = self._headrooms.left(budget, subject, now_us)
+            if left is None:
+                continue
+            fits = self._fitting(budget, intent, plan, left // SHARE_OF_HEADROOM, cap, now_us)
+            if fits < floor:
+                fits = min(floor, self._fitting(budget, intent, plan, left, cap, now_us))
+            cap = min(cap, max(fits, floor))
+        return cap
+
+    @staticmethod
+    def _fitting(budget: Budget, intent: Intent, plan: Plan, left: int, cap: int, now_us: int) -> int:
+        if budget.unit == "tokens":
+            taken = quote(plan.card, intent, 0, plan.context_window, now_us).input_tokens
+            return min(cap, max(0, left - taken) // intent.choices)
+        return affordable_output(plan.card, intent, max(0, left), cap, plan.context_window, now_us)
+
+    def _offer(
+        self,
+        caller: Caller,
+        inbound: InboundCall,
+        intent: Intent,
+        plan: Plan,
+        scope: Scope,
+        budgets: Sequence[Applicable],
+        cap: int,
+        is_clamped: bool,
+        now_us: int,
+    ) -> Offer:
+        worst = quote(plan.card, intent, cap, plan.context_window, now_us)
+        needs = [Need(budget, subject, _needed(budget, worst, intent, cap)) for budget, subject in budgets]
+        return Offer(caller, inbound, intent, plan, scope, budgets, cap, is_clamped, worst, needs, now_us)
+
+
+def _needed(budget: Budget, worst: Quote, intent: Intent, cap: int) -> int:
+    """What one call holds of a budget, in the budget's unit."""
+    if budget.unit == "tokens" and budget.is_rate:
+        return prompt_estimate(intent) + intent.choices * min(cap, RATE_OUTPUT_TOKENS)
+    return need(budget.unit, worst.cost_nano, worst.tokens)
+
+
+def prompt_estimate(intent: Intent) -> int:
+    """A likely size of the prompt in tokens, for rates and for calls that die before any usage is known."""
+    return -(-intent.input_bound // BYTES_PER_TOKEN)
+
+
+def check_caller(caller: Caller, now_us: int) -> None:
+    """Refuse a key that was revoked, has expired, or is blocked anywhere up its tree."""
+    key = caller.key
+    if key.status == "revoked" or key.is_expired(now_us):
+        raise Unauthenticated(
+            "invalid_api_key",
+            f"The key {key.hint} {'was revoked' if key.status == 'revoked' else 'has expired'}.",
+            hint="Ask the account's administrator for a new key.",
+        )
+    blocked_by = caller.blocked_by
+    if blocked_by is not None:
+        raise Forbidden(
+            "blocked", f"Calls are blocked: {blocked_by}.", hint="Ask the account's administrator."
+        )

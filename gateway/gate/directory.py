@@ -1,0 +1,230 @@
+"""Who may call what, in memory: accounts, keys, budgets and prices as admission needs them.
+
+Loaded once, then kept up to date by revision: every change anywhere takes its topic's next number, and a
+poll reads the rows stamped later than what is known. A change takes effect everywhere within a poll.
+Nothing here waits for SQL while a call is admitted, but for a key this worker has never seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from sqlalchemy import Connection
+
+from gateway.domain.budgets import Budget
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.errors import Unavailable
+from gateway.domain.names import NameGate
+from gateway.domain.scopes import Scope, budgets_for, names_in
+from gateway.domain.tenancy import Account, VirtualKey
+from gateway.gate.plans import Plan
+from gateway.store.budgets import budgets_since
+from gateway.store.engine import Database
+from gateway.store.prices import load_catalogue
+from gateway.store.revisions import numbers
+from gateway.store.tenancy import accounts_since, key_by_fingerprint, keys_since
+
+__all__ = ["Applicable", "Caller", "Directory"]
+
+# A budget that applies to a call, and whose window of it (the value of `each`).
+Applicable = tuple[Budget, str]
+
+# Distinct (model, end user, tags) combinations remembered per key before the memory starts afresh.
+REMEMBERED_SCOPES = 4096
+
+
+class Caller:
+    """A virtual key with everything its calls are judged by, prepared once per change.
+
+    `accounts` runs from the key's own account to the root. `plans` and `matches` remember what models
+    and scopes resolved to; a new Caller takes this one's place when anything changes.
+    """
+
+    __slots__ = ("_matches", "accounts", "candidates", "key", "plans")
+
+    def __init__(self, key: VirtualKey, accounts: Sequence[Account], budgets: Sequence[Budget]) -> None:
+        self.key = key
+        self.accounts = tuple(accounts)
+        self.plans: dict[str, Plan] = {}
+        self.candidates = tuple(budgets)  # those that may apply, going by account and key alone
+        self._matches: dict[
+            tuple[str, str, str | None, tuple[tuple[str, str], ...]], tuple[Applicable, ...]
+        ] = {}
+
+    @property
+    def blocked_by(self) -> str | None:
+        """What stops this key: its own status or an account above it; None when nothing does."""
+        if self.key.status != "active":
+            return f"key {self.key.hint} is {self.key.status}"
+        for account in self.accounts:
+            if not account.is_active:
+                return f"account {account.path} is {'deleted' if account.deleted_at_us else account.status}"
+        return None
+
+    def scope(self, provider: str, model: str, end_user: str | None, tags: Mapping[str, str]) -> Scope:
+        """The scope of one call of this key."""
+        return Scope(
+            key=self.key.id,
+            accounts=tuple(account.id for account in self.accounts),
+            provider=provider,
+            model=model,
+            end_user=end_user,
+            tags=tags,
+        )
+
+    def budgets(self, scope: Scope) -> tuple[Applicable, ...]:
+        """Every budget that applies to a call of this scope."""
+        asked = (scope.provider, scope.model, scope.end_user, tuple(sorted(scope.tags.items())))
+        known = self._matches.get(asked)
+        if known is None:
+            if len(self._matches) >= REMEMBERED_SCOPES:
+                self._matches.clear()
+            known = self._matches[asked] = budgets_for(self.candidates, scope)
+        return known
+
+
+class Directory:
+    """The live copy of accounts, keys, budgets and the price catalogue."""
+
+    def __init__(
+        self, database: Database, on_budgets: Callable[[Sequence[str]], None], names: NameGate
+    ) -> None:
+        """`on_budgets` hears the ids of budgets that changed or went: their windows are read afresh."""
+        self._database = database
+        self._on_budgets = on_budgets
+        self._names = names
+        self._numbers: dict[str, int] = {}
+        self._accounts: dict[str, Account] = {}
+        self._budgets: dict[str, Budget] = {}
+        self._keys: dict[bytes, VirtualKey] = {}
+        self._fingerprints: dict[str, bytes] = {}
+        self._callers: dict[bytes, Caller] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.catalogue = Catalogue((), ())
+
+    async def refresh(self) -> bool:
+        """Read what changed since the last time; True when anything did."""
+        changes = await self._database.read(self._read, dict(self._numbers))
+        if changes is None:
+            return False
+        self._apply(*changes)
+        return True
+
+    def caller(self, fingerprint: bytes) -> Caller | None:
+        """The key of this fingerprint as far as this worker knows it."""
+        caller = self._callers.get(fingerprint)
+        if caller is None:
+            key = self._keys.get(fingerprint)
+            caller = None if key is None else self._prepare(key)
+        return caller
+
+    async def find(self, fingerprint: bytes) -> Caller | None:
+        """Like `caller`, but asks the database about a key not heard of (made a moment ago elsewhere)."""
+        key = await self._database.read(key_by_fingerprint, fingerprint)
+        if key is None:
+            return None
+        await self.refresh()
+        self._remember(key)
+        return self._prepare(key)
+
+    def account(self, account: str) -> Account | None:
+        """The account by id, deleted ones too."""
+        return self._accounts.get(account)
+
+    def budget(self, budget: str) -> Budget | None:
+        """The budget by id while it is not deleted."""
+        return self._budgets.get(budget)
+
+    @property
+    def size(self) -> Mapping[str, int]:
+        """How much is known, by topic."""
+        return {"accounts": len(self._accounts), "keys": len(self._keys), "budgets": len(self._budgets)}
+
+    def changed(self, topic: str) -> None:
+        """This worker's own admin plane changed a topic: read it now instead of at the next poll."""
+        task = asyncio.get_running_loop().create_task(self._reread())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reread(self) -> None:
+        try:
+            await self.refresh()
+        except Unavailable:
+            pass  # the poll goes on asking
+
+    def _read(self, conn: Connection, known: Mapping[str, int]) -> _Changes | None:
+        # The numbers are read before the rows: whoever knows number n has seen every change up to n.
+        latest = numbers(conn)
+        if latest == known:
+            return None
+        accounts = accounts_since(conn, known.get("accounts", 0))
+        keys = keys_since(conn, known.get("keys", 0))
+        budgets = budgets_since(conn, known.get("budgets", 0))
+        stale = latest["prices"] != known.get("prices")
+        return (
+            latest,
+            accounts,
+            keys,
+            budgets.living,
+            budgets.deleted,
+            load_catalogue(conn) if stale else None,
+        )
+
+    def _apply(
+        self,
+        latest: dict[str, int],
+        accounts: Sequence[Account],
+        keys: Sequence[VirtualKey],
+        budgets: Sequence[Budget],
+        deleted: Sequence[str],
+        catalogue: Catalogue | None,
+    ) -> None:
+        self._accounts.update((account.id, account) for account in accounts)
+        for key in keys:
+            self._remember(key)
+        self._budgets.update((budget.id, budget) for budget in budgets)
+        for gone in deleted:
+            self._budgets.pop(gone, None)
+        if catalogue is not None:
+            self.catalogue = catalogue
+        self._numbers = latest
+        # Changes are rare and preparing a caller costs microseconds: all are prepared anew.
+        self._callers.clear()
+        touched = [*(budget.id for budget in budgets), *deleted]
+        if touched:
+            # A name that a budget is about never becomes `other`, or its calls would escape the budget.
+            self._names.pin(names_in(self._budgets.values()))
+            self._on_budgets(touched)
+
+    def _remember(self, key: VirtualKey) -> None:
+        before = self._fingerprints.get(key.id)
+        if before is not None and before != key.fingerprint:
+            self._keys.pop(before, None)
+            self._callers.pop(before, None)
+        self._fingerprints[key.id] = key.fingerprint
+        self._keys[key.fingerprint] = key
+
+    def _prepare(self, key: VirtualKey) -> Caller:
+        chain = self._chain(key.account)
+        above = {account.id for account in chain}
+        candidates = [
+            budget
+            for budget in self._budgets.values()
+            if (budget.account is None or budget.account in above) and budget.key in (None, key.id)
+        ]
+        caller = self._callers[key.fingerprint] = Caller(key, chain, candidates)
+        return caller
+
+    def _chain(self, account: str | None) -> list[Account]:
+        chain: list[Account] = []
+        while account is not None:
+            node = self._accounts[account]
+            chain.append(node)
+            account = node.parent
+        return chain
+
+
+_Changes = tuple[
+    dict[str, int], Sequence[Account], Sequence[VirtualKey], Sequence[Budget], Sequence[str], Catalogue | None
+]

@@ -1,0 +1,337 @@
+"""The gate of one worker: what every exchange needs, and the beat that checkpoints them.
+
+It wires admission, ledger and relay together and holds the state that outlives a single call: streams in
+flight, abandoned answers being read on, counts for the metrics. Exchanges come and go; there is one gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from gateway.clock import Clock
+from gateway.domain.costing import cost
+from gateway.domain.errors import GatewayError, Unavailable
+from gateway.domain.ids import attempt_id, call_id
+from gateway.domain.prices import RateCard
+from gateway.domain.usage import Usage
+from gateway.formats.base import StreamMeter
+from gateway.formats.tokens import counts_exactly
+from gateway.gate.admission import Desk, Offer, prompt_estimate
+from gateway.gate.counting import SLICE_CHARS, Counters
+from gateway.gate.directory import Directory
+from gateway.gate.exchange import Exchange
+from gateway.gate.inbound import Downstream, InboundCall, header
+from gateway.gate.replies import Balance, cost_spliced
+from gateway.gate.settlement import Ending, Settlement, settle
+from gateway.ledger.ledger import CallFacts, Hold, Ledger
+from gateway.relay.calls import UpstreamFailure
+from gateway.relay.client import Client
+from gateway.relay.headers import headers_up
+from gateway.relay.requests import build_request
+from gateway.store.receipts import others_complete_until
+from gateway.telemetry import CallLine, CallLog
+
+__all__ = ["Gate", "GateLimits"]
+
+logger = logging.getLogger("tollgate.gate")
+
+CHECKPOINT_EVERY_S = 0.2
+US_PER_S = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class GateLimits:
+    """The configured bounds of the gate."""
+
+    drains: int
+    drain_s: float
+    max_reply_bytes: int
+
+
+class Readiness(NamedTuple):
+    """Can this worker take calls; what is not well; figures of the ledger."""
+
+    is_ready: bool
+    reasons: list[str]
+    details: dict[str, object]
+
+
+class Gate:
+    """Everything an exchange asks of its worker."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        directory: Directory,
+        ledger: Ledger,
+        client: Client,
+        counters: Counters,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes],
+        log: CallLog,
+        limits: GateLimits,
+    ) -> None:
+        self.desk = desk
+        self.directory = directory
+        self.ledger = ledger
+        self.client = client
+        self.clock = clock
+        self.loop = asyncio.get_running_loop()
+        self.max_reply_bytes = limits.max_reply_bytes
+        self.streams: set[Exchange] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.refusals: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        self._counters = counters
+        self._random = random_bytes
+        self._log = log
+        self._limits = limits
+        self._complete_until_us = clock.now_us()
+        self._abandoned: set[Exchange] = set()
+        self._is_draining = False
+
+    # Admission.
+
+    def exchange(self, inbound: InboundCall, downstream: Downstream) -> Exchange:
+        """A new call; its owner calls `begin`."""
+        return Exchange(self, inbound, downstream)
+
+    def check_open(self) -> None:
+        """Refuse new calls while the worker stops."""
+        if self._is_draining:
+            raise Unavailable("draining", "This worker is stopping.", hint="Try again.", retry_after_s=1)
+
+    def new_call_id(self) -> str:
+        """An id that tells which journal the call is in."""
+        return call_id(self.ledger.journal_bytes, self._random(8))
+
+    def facts(self, offer: Offer, call: str) -> CallFacts:
+        """What the open record says: enough to settle the call if this process dies now."""
+        prompt = prompt_estimate(offer.intent)
+        usage = {"input": prompt}
+        charge = cost(usage, offer.plan.card, offer.admitted_at_us, offer.intent.service_tier)
+        scope, key = offer.scope, offer.caller.key
+        return CallFacts(
+            attempt=attempt_id(self._random(16)),
+            call=call,
+            key=key.id,
+            account=key.account,
+            end_user=scope.end_user,
+            tags=dict(scope.tags),
+            provider=offer.plan.provider,
+            upstream=offer.plan.upstream.name,
+            model=offer.plan.model,
+            format=offer.inbound.format.name,
+            streamed=offer.intent.stream,
+            admitted_at_us=offer.admitted_at_us,
+            hold_nano=offer.quote.cost_nano,
+            usage=usage,
+            charge_nano=charge.total_nano,
+            tokens=prompt,
+            lines=charge.lines,
+            list_nano=charge.list_nano,
+        )
+
+    async def acquire(self, offer: Offer, call: str) -> tuple[Offer, Hold]:
+        """Hold what a call needs when this worker's leases do not cover it; raise the refusal that applies.
+
+        Where the bound on the prompt does not fit and the model's own tokenizer is at hand, the prompt is
+        counted first: bytes are three to four times the tokens of English.
+        """
+        if counts_exactly(offer.plan.model) and not self.desk.fits(offer):
+            inbound = offer.inbound
+            prompt = await self._counters.prompt(offer.plan.model, inbound.format, inbound.body)
+            offer = self.desk.refined(offer, prompt + offer.intent.allowance)
+        return offer, await self.ledger.acquire(self.facts(offer, call), offer.needs)
+
+    def request(self, offer: Offer) -> bytes:
+        """The upstream request: the client's own bytes with what the gateway must change spliced in."""
+        upstream, inbound, intent = offer.plan.upstream, offer.inbound, offer.intent
+        body = inbound.format.upstream_body(
+            inbound.body, intent, offer.plan.upstream_model, offer.plan.cap_field, offer.output_cap
+        )
+        path = upstream.provider.path(
+            inbound.format.name, upstream.base_path, offer.plan.upstream_model, upstream.api_version
+        )
+        headers = [*headers_up(inbound.headers), *upstream.credential_headers]
+        return build_request("POST", path, upstream.host, headers, body)
+
+    # Metering.
+
+    def count_slice(self, offer: Offer, meter: StreamMeter) -> bool:
+        """Count a slice of what was relayed; True once nothing is left to count."""
+        counter = self._counters.ready(offer.plan.model)
+        if counter is None:
+            self._spawn_load(offer.plan.model)
+            return False
+        return meter.count(counter, SLICE_CHARS)
+
+    def so_far(self, offer: Offer, meter: StreamMeter | None) -> tuple[Usage, int, int]:
+        """Usage, charge in nano-USD and tokens of a call that may never report its own."""
+        usage = {"input": prompt_estimate(offer.intent)}
+        if meter is not None and meter.relayed_output:
+            usage["output"] = meter.relayed_output
+        charge = cost(usage, offer.plan.card, offer.admitted_at_us, offer.intent.service_tier)
+        return usage, charge.total_nano, sum(usage.values())
+
+    async def count(self, offer: Offer, meter: StreamMeter | None, text: str) -> Usage:
+        """Prompt and output counted by tokenizer, for what the provider did not report."""
+        model = offer.plan.model
+        prompt = await self._counters.prompt(model, offer.inbound.format, offer.inbound.body)
+        if meter is not None:
+            output = await self._counters.finish(model, meter)
+        else:
+            output = await self._counters.count(model, text) if text else 0
+        return {"input": prompt, "output": output}
+
+    def settle(self, offer: Offer, ending: Ending) -> Settlement:
+        """Price what became of a call."""
+        catalogue, provider = self.directory.catalogue, offer.plan.upstream.prices_of
+        accounts = offer.scope.accounts
+
+        def card_of(served: str) -> RateCard | None:
+            entry = catalogue.resolve(provider, served)
+            return entry.card.for_accounts(accounts) if entry is not None and entry.card.is_priced else None
+
+        return settle(offer, ending, card_of, self.clock.now_us())
+
+    # Telling.
+
+    def balance(self, offer: Offer) -> Balance:
+        """What the budgets of a call have left, for its response headers."""
+        remaining: list[int] = []
+        limits: list[tuple[bytes, int, int, int]] = []
+        now_us = offer.admitted_at_us
+        for budget, subject in offer.budgets:
+            state = self.ledger.headroom(budget, subject)
+            if state is None:
+                continue
+            left = max(0, state.cap - state.spent - state.held)
+            if budget.unit == "usd" and budget.is_hard:
+                remaining.append(left)
+            elif budget.is_rate and budget.key is not None:
+                resets_s = max(0, ((state.resets_at_us or now_us) - now_us) // US_PER_S)
+                limits.append((budget.unit.encode(), state.cap, left, resets_s))
+        return Balance(min(remaining) if remaining else None, limits)
+
+    def with_cost(self, inbound: InboundCall, body: bytes, settlement: Settlement) -> bytes:
+        """The body, with the cost in its usage object when the client asked for it there."""
+        asked = header(inbound.headers, b"x-tollgate-cost")
+        return cost_spliced(body, settlement) if asked == b"body" else body
+
+    def finished(self, call: str, offer: Offer, settlement: Settlement) -> None:
+        """A call has ended and is in the journal."""
+        closing = settlement.closing
+        self.outcomes[closing.outcome] += 1
+        self._log.add(
+            CallLine(
+                event="call",
+                call=call,
+                key=offer.scope.key,
+                account=offer.caller.key.account,
+                provider=offer.plan.provider,
+                model=offer.plan.model,
+                status=closing.status,
+                outcome=closing.outcome,
+                admitted_at_us=offer.admitted_at_us,
+                took_us=closing.closed_at_us - offer.admitted_at_us,
+                charge_nano=closing.charge_nano,
+                usage=dict(closing.usage),
+                usage_source=closing.usage_source,
+                flags=list(closing.flags),
+            )
+        )
+
+    def refused(self, call: str, error: GatewayError) -> None:
+        """A call was refused before anything was held."""
+        self.refusals[error.code] += 1
+
+    def upstream_failed(self, offer: Offer | None, failure: UpstreamFailure) -> None:
+        """An upstream was not reached or went away."""
+        self.failures[failure.kind] += 1
+        if offer is not None:
+            logger.warning("%s: %s (%s)", offer.plan.upstream.name, failure.kind, failure.detail)
+
+    def crashed(self, call: str, bug: BaseException) -> None:
+        """A defect of ours in one call."""
+        self.failures["gateway"] += 1
+        logger.error("call %s failed inside the gateway", call or "(none)", exc_info=bug)
+
+    # Running.
+
+    def may_read_on(self, exchange: Exchange, offer: Offer) -> bool:
+        """Read an abandoned answer to its end? Bounded in number and time; past the time it is stopped."""
+        if not offer.plan.upstream.drains or len(self._abandoned) >= self._limits.drains:
+            return False
+        self._abandoned.add(exchange)
+        self.loop.call_later(self._limits.drain_s, exchange.stop)
+        return True
+
+    def closed(self, exchange: Exchange) -> None:
+        """The exchange's close record is appended: it neither streams nor is read on any more."""
+        self.streams.discard(exchange)
+        self._abandoned.discard(exchange)
+
+    def complete_until(self, conn: Connection) -> int:
+        """The instant up to which every call of every worker is in SQL; called from a reader's thread.
+
+        Of this worker's calls the last beat knows; of others it is their last word to SQL, while they hold.
+        """
+        return min(self._complete_until_us, others_complete_until(conn, self.ledger.journal_id))
+
+    def _own_calls_complete_until(self) -> int:
+        oldest = self.clock.now_us()
+        for hold in self.ledger.holds.open.values():
+            oldest = min(oldest, hold.facts.admitted_at_us)
+        return oldest if not self.ledger.poster.unposted else min(oldest, self._complete_until_us)
+
+    def readiness(self) -> Readiness:
+        """Whether new calls are taken, why not, and what an operator should know."""
+        health = self.ledger.health
+        reasons = []
+        if self._is_draining:
+            reasons.append("draining: the worker is stopping")
+        if health.is_finished:
+            reasons.append("ledger: this worker's journal was finished by somebody else")
+        if health.journal_failure:
+            reasons.append(f"journal: {health.journal_failure}")
+        if health.journal_bytes >= health.journal_limit_bytes:
+            reasons.append("journal: full; calls are refused until the database returns")
+        warnings = []
+        if health.database_away_since_us is not None:
+            warnings.append(f"database: away ({health.database_reason}); serving inside the leases")
+        return Readiness(not reasons, [*reasons, *warnings], health._asdict())
+
+    async def quiet(self) -> None:
+        """Wait until no work that was begun is under way."""
+        while self.tasks:
+            await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def beat(self) -> None:
+        """Checkpoint the streams in flight and write the log, for ever."""
+        while True:
+            await asyncio.sleep(CHECKPOINT_EVERY_S)
+            for exchange in tuple(self.streams):
+                exchange.checkpoint()
+            self._complete_until_us = self._own_calls_complete_until()
+            self._log.flush()
+
+    def drain(self) -> None:
+        """Take no new calls."""
+        self._is_draining = True
+
+    def _spawn_load(self, model: str) -> None:
+        task = self.loop.create_task(self._load(model))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _load(self, model: str) -> None:
+        await self._counters.load(model)

@@ -1,0 +1,144 @@
+"""Routing: from the model a caller names to the upstream, the price and the limits it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.domain.catalogue import Catalogue, ModelEntry
+from gateway.domain.errors import NotFound, PriceMissing
+from gateway.domain.prices import RateCard
+from gateway.providers.base import Provider
+from gateway.relay.calls import Target, Timeouts
+
+__all__ = ["Plan", "Router", "Unpriced", "Upstream"]
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One URL with a credential of ours."""
+
+    name: str
+    provider: Provider
+    target: Target
+    host: str
+    base_path: str
+    credential_headers: tuple[tuple[bytes, bytes], ...]
+    api_version: str | None
+    prices_of: str
+    timeouts: Timeouts
+    drains: bool  # an abandoned answer is read to its end
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where calls for one model go, what they cost and how far they may run.
+
+    `model` is the catalogue's name, for budgets and reports; `upstream_model` is what the provider is sent.
+    """
+
+    upstream: Upstream
+    model: str
+    upstream_model: str
+    card: RateCard
+    context_window: int | None
+    max_output: int | None
+    cap_field: str
+    flags: tuple[str, ...] = ()
+
+    @property
+    def provider(self) -> str:
+        """The provider's name in the catalogue's sense: whose model it is in budgets and reports."""
+        return self.upstream.name
+
+
+@dataclass(frozen=True, slots=True)
+class Unpriced:
+    """The policy for models without a price: refuse, or go on with this card and flag the call."""
+
+    refuses: bool
+    card: RateCard
+
+
+class Router:
+    """Names and aliases to plans. Providers without a credential are off and not among `upstreams`."""
+
+    def __init__(self, upstreams: Sequence[Upstream], aliases: Mapping[str, str], unpriced: Unpriced) -> None:
+        """`upstreams` in the order of the configuration; `aliases` map a name to another name."""
+        self._upstreams = {upstream.name: upstream for upstream in upstreams}
+        self._aliases = dict(aliases)
+        self._unpriced = unpriced
+
+    @property
+    def upstreams(self) -> Sequence[Upstream]:
+        """In the order of the configuration."""
+        return tuple(self._upstreams.values())
+
+    def plan(self, catalogue: Catalogue, name: str, now_us: int) -> Plan:
+        """Resolve `provider/model`, an alias, or a bare name that a configured provider prices.
+
+        Raises NotFound (`model_not_found`) and PriceMissing.
+        """
+        name = self._aliases.get(name, name)
+        provider, _, model = name.partition("/")
+        if not (model and provider in self._upstreams):
+            alias = catalogue.alias_of(name)
+            if alias is None:
+                return self._bare(catalogue, name, now_us)
+            provider, model = alias
+        upstream = self._upstreams.get(provider)
+        if upstream is None:
+            raise _unknown(name, f"it is {provider}/{model}, and {provider} has no credential here")
+        return self._at(catalogue, upstream, model, now_us)
+
+    def _bare(self, catalogue: Catalogue, name: str, now_us: int) -> Plan:
+        for upstream in self._upstreams.values():
+            entry = catalogue.resolve(upstream.prices_of, name)
+            if entry is not None and entry.card.is_priced:
+                return _plan(upstream, entry, name, now_us)
+        raise _unknown(name, "no configured provider has a price for it")
+
+    def _at(self, catalogue: Catalogue, upstream: Upstream, model: str, now_us: int) -> Plan:
+        entry = catalogue.resolve(upstream.prices_of, model)
+        if entry is not None and entry.card.is_priced:
+            return _plan(upstream, entry, model, now_us)
+        if self._unpriced.refuses:
+            raise PriceMissing(
+                "price_missing",
+                f"The model {model!r} of {upstream.name} has no price.",
+                hint=f"POST /admin/prices with provider {upstream.prices_of!r} and model {model!r}, "
+                "or set prices.unpriced to 'ceiling' or 'flag'.",
+                param="model",
+            )
+        return Plan(
+            upstream=upstream,
+            model=model,
+            upstream_model=model,
+            card=self._unpriced.card,
+            context_window=None,
+            max_output=None,
+            cap_field="max_tokens",
+            flags=("unpriced",),
+        )
+
+
+def _plan(upstream: Upstream, entry: ModelEntry, sent: str, now_us: int) -> Plan:
+    limits = entry.limits_at(now_us)
+    return Plan(
+        upstream=upstream,
+        model=entry.model,
+        upstream_model=sent,
+        card=entry.card,
+        context_window=entry.context_window(now_us),
+        max_output=limits.max_output if limits else None,
+        cap_field=(limits.cap_field if limits else None) or "max_tokens",
+    )
+
+
+def _unknown(name: str, why: str) -> NotFound:
+    return NotFound(
+        "model_not_found",
+        f"The model {name[:200]!r} is not served: {why}.",
+        hint="GET /v1/models lists what is served; POST /admin/prices makes a model known.",
+        param="model",
+    )

@@ -1,0 +1,92 @@
+"""From what became of an attempt to what the ledger books. Pure: figures in, a Closing out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.domain.costing import Charge, cost
+from gateway.domain.prices import RateCard
+from gateway.domain.usage import Usage, UsageSource, input_total, output_total
+from gateway.formats.base import Report
+from gateway.gate.admission import Offer
+from gateway.ledger.ledger import Closing
+
+__all__ = ["Ending", "Settlement", "settle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended, as far as anybody knows.
+
+    `report` is the provider's own usage. Where there is none, `counted` is our count of what was sent and
+    relayed. Neither means that nothing can have been billed: the attempt is void.
+    """
+
+    outcome: str  # done, aborted, void
+    status: int | None
+    report: Report | None = None
+    counted: Usage | None = None
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What is booked, and the charge it rests on (for receipts, headers and the client's `usage.cost`)."""
+
+    closing: Closing
+    charge: Charge
+
+
+def settle(
+    offer: Offer, ending: Ending, card_of: Callable[[str], RateCard | None], closed_at_us: int
+) -> Settlement:
+    """Price an ending. `card_of` finds the rate card of a served model's name.
+
+    The served model and tier decide the price where they are told and known, the requested ones otherwise.
+    A call belongs to the instant it was admitted, so its price does too.
+    """
+    usage, source = _usage(ending)
+    report = ending.report
+    served = report.model if report else None
+    card = (card_of(served) if served else None) or offer.plan.card
+    tier = (report.service_tier if report else None) or offer.intent.service_tier
+    charge = cost(usage, card, offer.admitted_at_us, tier)
+    flags = (*offer.plan.flags, *ending.flags, *charge.flags, *_anomalies(report, charge, offer))
+    if source in ("counted", "mixed"):
+        flags = (*flags, "estimated")
+    closing = Closing(
+        outcome=ending.outcome,
+        status=ending.status,
+        served_model=served,
+        usage=dict(usage),
+        usage_source=source,
+        raw_usage=report.raw if report else None,
+        lines=charge.lines,
+        flags=list(dict.fromkeys(flags)),
+        charge_nano=charge.total_nano,
+        list_nano=charge.list_nano,
+        tokens=input_total(usage) + output_total(usage),
+        closed_at_us=closed_at_us,
+        requests=0 if ending.outcome == "void" else 1,
+    )
+    return Settlement(closing, charge)
+
+
+def _usage(ending: Ending) -> tuple[Usage, UsageSource | str]:
+    """What is charged, and whose figures they are. A report is completed by our count where it has gaps."""
+    report, counted = ending.report, ending.counted or {}
+    if report is None:
+        found = {meter: quantity for meter, quantity in counted.items() if quantity}
+        return (found, "counted") if ending.counted is not None else ({}, "none")
+    gaps = {side: counted[side] for side in report.missing if counted.get(side)}
+    return ({**report.usage, **gaps}, "mixed") if report.missing else (report.usage, "provider")
+
+
+def _anomalies(report: Report | None, charge: Charge, offer: Offer) -> tuple[str, ...]:
+    found: list[str] = []
+    if report is not None:
+        found += [f"unknown_usage:{field}" for field in report.unknown]
+    if charge.total_nano > offer.quote.cost_nano:
+        found.append("overrun")
+    return tuple(found)

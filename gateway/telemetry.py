@@ -1,0 +1,54 @@
+"""One structured line a call on stderr: no prompt, no secret, no query string."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import msgspec
+
+__all__ = ["CallLine", "CallLog"]
+
+
+class CallLine(msgspec.Struct, omit_defaults=True):
+    """What a line says of a call. Money in nano-USD, times in microseconds."""
+
+    event: str
+    call: str
+    key: str
+    account: str
+    provider: str
+    model: str
+    status: int | None
+    outcome: str
+    admitted_at_us: int
+    took_us: int
+    charge_nano: int
+    usage: dict[str, int]
+    usage_source: str
+    flags: list[str] = []
+
+
+class CallLog:
+    """Collects lines and writes them together; the owner says when."""
+
+    def __init__(self, stream: BinaryIO | None) -> None:
+        """None keeps nothing: the lines are not wanted."""
+        self._stream = stream
+        self._encoder = msgspec.json.Encoder()
+        self._lines: list[bytes] = []
+
+    def add(self, line: CallLine) -> None:
+        """Keep a line until the next flush."""
+        if self._stream is not None:
+            self._lines.append(self._encoder.encode(line))
+
+    def flush(self) -> None:
+        """Write what was kept. A reader that went away must not take the gateway with it."""
+        if not self._lines or self._stream is None:
+            return
+        lines, self._lines = self._lines, []
+        try:
+            self._stream.write(b"\n".join(lines) + b"\n")
+            self._stream.flush()
+        except (BrokenPipeError, BlockingIOError, ValueError):
+            pass
