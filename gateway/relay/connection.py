@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
             if self._barren > self._head_bytes:
                 problem = _HEAD_TOO_LARGE
         if self._complete:
-            self._finish(handle, is_clean=not problem)
+            self._finish(handle)
         elif problem:
             self._fail("protocol", problem)
 
@@ -275,10 +275,10 @@ class Connection(asyncio.Protocol):
         self.moved = True
         handle.listener.on_data(data)
 
-    def _finish(self, handle: Handle, is_clean: bool) -> None:
+    def _finish(self, handle: Handle) -> None:
         """The connection is given back first, so that a call begun inside `on_end` can have it."""
         self._handle = handle.carrier = None
-        if not (is_clean and self._is_reusable) or self._surplus or self._unsent:
+        if not self._is_reusable or self._surplus or self._unsent:
             self.abort()
         else:
             if handle.paused:

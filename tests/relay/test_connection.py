@@ -64,7 +64,7 @@ CASES = [
         reused=True,
     ),
     Case("more after the end", OK + b"HTTP/1.1 200 O", body=b"ok"),
-    Case("a second response", OK + OK, body=b"ok"),
+    Case("a second response", OK + b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno", body=b"ok"),
     Case("garbage after the end", OK + b"\x00garbage", body=b"ok"),
     Case("body after 204", b"HTTP/1.1 204 No\r\nContent-Length: 3\r\n\r\nabc", status=204),
     Case("cut head", H + b"Content-Le", status=0, failure="closed", closes=True),

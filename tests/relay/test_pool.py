@@ -262,4 +262,4 @@ async def test_the_sweep_rests_while_there_is_nothing_to_watch(upstream: Upstrea
             await recorder.over()
             await peer.gone()  # the sweep found the connection old, and is back for the second round
             while client._ticking is not None:
-                await asyncio.sleep(0)
+                await rounds(1)
