@@ -9,7 +9,16 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 
 from gateway.simulators.control import control_routes
-from gateway.simulators.dialects import anthropic, azure, deepseek, gemini, openai_chat
+from gateway.simulators.dialects import (
+    anthropic,
+    azure,
+    deepseek,
+    gemini,
+    openai_chat,
+    openai_completions,
+    openai_embeddings,
+    openai_responses,
+)
 from gateway.simulators.exchange import Dialect, Exchange
 from gateway.simulators.stage import Stage
 
@@ -25,12 +34,20 @@ PREFIXES: Final = {
 }
 _PATHS: Final[Sequence[tuple[str, str, str, Dialect]]] = (
     ("openai", "POST", "/openai/v1/chat/completions", openai_chat.chat),
+    ("openai", "POST", "/openai/v1/embeddings", openai_embeddings.embeddings),
+    ("openai", "POST", "/openai/v1/completions", openai_completions.completions),
     ("openai", "GET", "/openai/v1/models", openai_chat.list_models),
     ("openai", "GET", "/openai/v1/models/{model}", openai_chat.show_model),
     ("deepseek", "POST", "/deepseek/v1/chat/completions", deepseek.chat),
     ("deepseek", "POST", "/deepseek/chat/completions", deepseek.chat),
     ("deepseek", "GET", "/deepseek/v1/models", deepseek.list_models),
     ("azure", "POST", "/azure/openai/deployments/{deployment}/chat/completions", azure.chat),
+    (
+        "azure",
+        "POST",
+        "/azure/openai/deployments/{deployment}/embeddings",
+        openai_embeddings.azure_embeddings,
+    ),
     ("anthropic", "POST", "/anthropic/v1/messages", anthropic.messages),
     ("anthropic", "POST", "/anthropic/v1/messages/count_tokens", anthropic.count_tokens),
     # The official SDK asks for v1 of late, everybody else for v1beta.
@@ -41,8 +58,16 @@ _PATHS: Final[Sequence[tuple[str, str, str, Dialect]]] = (
 
 def build_app(stage: Stage) -> Starlette:
     """The application of one server, whose calls share one stage."""
+    shelf = openai_responses.Shelf()
+    stored: Sequence[tuple[str, str, str, Dialect]] = (
+        ("openai", "POST", "/openai/v1/responses", shelf.create),
+        ("openai", "POST", "/openai/v1/responses/input_tokens", shelf.count),
+        ("openai", "GET", "/openai/v1/responses/{id}", shelf.show),
+        ("openai", "DELETE", "/openai/v1/responses/{id}", shelf.delete),
+        ("openai", "POST", "/openai/v1/responses/{id}/cancel", shelf.cancel),
+    )
     routes: list[BaseRoute] = [
         Route(path, Exchange(stage, provider, dialect), methods=[method])
-        for provider, method, path, dialect in _PATHS
+        for provider, method, path, dialect in (*_PATHS, *stored)
     ]
     return Starlette(routes=[*routes, *control_routes(stage)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -138,12 +138,12 @@ class Body:
 class Stream:
     """An answer in events.
 
-    `failure` is the dialect's in-band error as written, `terminator` its last word, if it has one.
+    `failure` makes the dialect's in-band error as written, `terminator` its last word, if it has one.
     """
 
     events: Iterator[Event]
     framing: Framing
-    failure: bytes
+    failure: Callable[[], bytes]
     headers: Headers = field(default_factory=list)
     terminator: Event | None = None
 
@@ -311,7 +311,7 @@ async def _interrupt(call: Call, answer: Stream) -> bool:
     if chosen.fault not in _BREAKS:
         return False
     if chosen.fault is Fault.ERROR_MIDSTREAM:
-        await call.write(answer.failure)
+        await call.write(answer.failure())
     elif chosen.fault in (Fault.CUT_JSON, Fault.HALF_JSON):
         event = next(answer.events, Event(b"{}"))
         call.charge(event.output, event.reasoning)

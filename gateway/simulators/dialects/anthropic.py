@@ -179,7 +179,7 @@ class _Reply:
         framing = SseFraming(crlf=self.call.behaviour.crlf)
         failure = framing.frame(Event(json.dumps(_OVERLOADED).encode(), "error"))
         terminator = Event(b'{"type":"message_stop"    }', "message_stop")
-        return Stream(self._events(), framing, failure, _headers(self.call), terminator)
+        return Stream(self._events(), framing, lambda: failure, _headers(self.call), terminator)
 
     def _events(self) -> Iterator[Event]:
         yield self._start()

@@ -20,11 +20,11 @@ from gateway.simulators.delivery import Body, Call, Event, SseFraming, Stream
 from gateway.simulators.reports import reported
 from gateway.simulators.wire import Headers
 
-__all__ = ["Habits", "Reply"]
+__all__ = ["FAILURE", "Habits", "Reply"]
 
 _DONE: Final = Event(b"[DONE]")
 _PADDING: Final = "mbRezgIrEH6PfkJQFAwNJwRWoooWcpRZdMG9"
-_FAILURE: Final = {
+FAILURE: Final = {
     "error": {
         "message": "The server experienced an error while processing your request. We apologize for the "
         "inconvenience!",
@@ -162,8 +162,8 @@ class Reply:
         self._head = envelope.encode()[:-1] + b',"choices":['
         self._tail = b'],"usage":null' if self._tells_usage() or self.habits.usage_with_finish else b"]"
         framing = SseFraming(crlf=self.call.behaviour.crlf)
-        failure = framing.frame(Event(json.dumps(_FAILURE).encode())) + framing.frame(_DONE)
-        return Stream(self._events(), framing, failure, self.headers, _DONE)
+        failure = framing.frame(Event(json.dumps(FAILURE).encode())) + framing.frame(_DONE)
+        return Stream(self._events(), framing, lambda: failure, self.headers, _DONE)
 
     def _tells_usage(self) -> bool:
         return bool((self.document.get("stream_options") or {}).get("include_usage"))

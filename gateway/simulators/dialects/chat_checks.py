@@ -15,7 +15,7 @@ from gateway.simulators.dialects.chat_asks import ask_of
 from gateway.simulators.dialects.openai_errors import invalid, no_model, openai_error, unparsable
 from gateway.simulators.models import Model, find_model
 
-__all__ = ["expect", "find_openai_model", "read_ask", "read_document"]
+__all__ = ["check_range", "expect", "find_openai_model", "read_ask", "read_document"]
 
 _KNOWN = """
     messages model audio frequency_penalty function_call functions logit_bias logprobs
@@ -115,12 +115,12 @@ def _check_reasoning_model(document: Mapping[str, Any]) -> None:
 
 def _check_numbers(document: Mapping[str, Any], model: Model) -> None:
     for name, (low, high) in _RANGES.items():
-        _check_range(document, name, low, high, "decimal")
+        check_range(document, name, low, high, "decimal")
     for name, (least, most) in _INTEGERS.items():
         value = document.get(name)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
             expect(value, int, name, "an integer")
-        _check_range(document, name, least, most, "integer")
+        check_range(document, name, least, most, "integer")
     for name in ("max_tokens", "max_completion_tokens"):
         value = document.get(name) or 0
         if value > model.max_output:
@@ -132,7 +132,8 @@ def _check_numbers(document: Mapping[str, Any], model: Model) -> None:
             )
 
 
-def _check_range(document: Mapping[str, Any], name: str, low: int, high: int | None, kind: str) -> None:
+def check_range(document: Mapping[str, Any], name: str, low: int, high: int | None, kind: str) -> None:
+    """Raise the 400 for a number out of its range; `kind` is decimal or integer."""
     value = document.get(name)
     if value is None:
         return

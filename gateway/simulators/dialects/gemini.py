@@ -209,7 +209,7 @@ class _Reply:
         framing: Framing = SseFraming(crlf=True, content_type=b"text/event-stream") if sse else ArrayFraming()
         # Written bare even among server-sent events (recorded); inside an array it is one more element.
         failure = (b"" if sse else b",\n") + _OVERLOADED.body().data + (b"\r\n" if sse else b"\n]")
-        return Stream(self._events(indent=not sse), framing, failure, self._headers())
+        return Stream(self._events(indent=not sse), framing, lambda: failure, self._headers())
 
     def _events(self, *, indent: bool) -> Iterator[Event]:
         write = _pretty if indent else _dumps
