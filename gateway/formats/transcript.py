@@ -120,13 +120,14 @@ class Transcript:
         """
         room = cap - self.tokens
         uncounted = self._uncounted_bytes()
+        if uncounted > _UNCOUNTED_BYTES_MAX:
+            return True
         if self._waiting_bytes + uncounted <= room:
             return False
         if self._waiting_bytes - self._measure() + uncounted <= room:
             return False
         self._decode_all()
-        uncounted = self._uncounted_bytes()
-        return uncounted > room or uncounted > _UNCOUNTED_BYTES_MAX
+        return self._uncounted_bytes() > room
 
     def count(self, counter: Counter, budget_chars: int) -> bool:
         """Count at most so many characters; True once nothing is left."""
