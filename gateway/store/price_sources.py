@@ -144,22 +144,20 @@ class _Always(NamedTuple):
 
 
 def _standard(conditions: Sequence[Any]) -> Iterator[tuple[Hours | None, list[_Era]]]:
-    """The eras of a model's standard prices: those for all day, then those of each daily span."""
-    dated = [(index, each) for index, each in enumerate(conditions) if not _is_daily(each.constraint)]
-    if not dated:
+    """The eras of a model's standard prices: those for all day, then those of each daily span.
+
+    The last active condition counts, by its place in the list; where none is active, the first.
+    """
+    if conditions and _is_daily(conditions[0].constraint):
         raise _Unsayable("it has prices for some hours of the day only")
-    starts = sorted({0, *(_start(each.constraint) for _, each in dated)})
-    winners = []
-    for start in starts:
-        active = [index for index, each in dated if _start(each.constraint) <= start]
-        winners.append(active[-1] if active else dated[0][0])
-    yield (
-        None,
-        [
-            _Era(start, _figures(conditions[winner].prices))
-            for start, winner in zip(starts, winners, strict=True)
-        ],
-    )
+    dated = [index for index, each in enumerate(conditions) if not _is_daily(each.constraint)]
+    since = {index: _start(conditions[index].constraint) for index in dated}
+    # Which condition counts all day from an instant on, in order.
+    winners = {
+        start: max((index for index in dated if since[index] <= start), default=0)
+        for start in sorted({0, *since.values()} if dated else ())
+    }
+    yield None, [_Era(start, _figures(conditions[winner].prices)) for start, winner in winners.items()]
     spans: list[Hours] = []
     for index, each in enumerate(conditions):
         if not _is_daily(each.constraint):
@@ -168,16 +166,18 @@ def _standard(conditions: Sequence[Any]) -> Iterator[tuple[Hours | None, list[_E
         if any(_overlap(hours, other) for other in spans):
             raise _Unsayable("it has daily spans that overlap")
         spans.append(hours)
-        figures = _figures(each.prices)
-        slots = {(figure.meter, figure.over) for figure in figures}
-        eras = []
-        for start, winner in zip(starts, winners, strict=True):
-            counts = winner < index
-            all_day = {(figure.meter, figure.over) for figure in _figures(conditions[winner].prices)}
-            if counts and all_day - slots:
-                raise _Unsayable("a daily span has fewer prices than the rest of the day")
-            eras.append(_Era(start, figures if counts else []))
-        yield hours, eras
+        yield hours, list(_daily(conditions, index, winners))
+
+
+def _daily(conditions: Sequence[Any], index: int, winners: Mapping[int, int]) -> Iterator[_Era]:
+    """The eras of one daily span: it counts until a condition behind it in the list does."""
+    figures = _figures(conditions[index].prices)
+    slots = {(figure.meter, figure.over) for figure in figures}
+    for start, winner in winners.items():
+        all_day = {(figure.meter, figure.over) for figure in _figures(conditions[winner].prices)}
+        if winner < index and all_day - slots:
+            raise _Unsayable("a daily span has fewer prices than the rest of the day")
+        yield _Era(start, figures if winner < index else [])
 
 
 def _variant_eras(variants: Sequence[Any]) -> list[_Era]:

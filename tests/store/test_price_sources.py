@@ -329,6 +329,25 @@ def test_a_price_that_rows_cannot_say_leaves_its_model_out_and_says_so(
     assert reason in skipped
 
 
+def test_a_model_without_prices_is_known_and_has_no_rows() -> None:
+    shapes: tuple[Any, ...] = (price(), [])
+    for prices in shapes:
+        conversion = convert_genai([provider_with(prices)], "s")
+        assert ([model.model for model in conversion.models], conversion.rows) == (["m"], [])
+
+
+def test_the_first_price_counts_before_any_date() -> None:
+    provider = provider_with(
+        [
+            ConditionalPrice(StartDateConstraint(date(2026, 6, 1)), prices=price(output_mtok="5")),
+            ConditionalPrice(StartDateConstraint(date(2026, 1, 1)), prices=price(output_mtok="7")),
+            ConditionalPrice(TimeOfDateConstraint(time(1), time(2)), prices=price(output_mtok="9")),
+        ]
+    )
+    card = RateCard("p", "m", convert_genai([provider], "s").rows)
+    assert [cost({"output": 1}, card, at_us).total_nano for at_us in (0, 3_600_000_000)] == [5_000, 9_000]
+
+
 def test_match_expressions_become_data() -> None:
     match = ClauseOr([ClauseEquals("A"), ClauseAnd([ClauseRegex("^b"), ClauseEquals("c")])])
     [model] = convert_genai([provider_with(price(), match=match)], "s").models
