@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import Final
 
 from gateway.relay.calls import Counters, Handle, Limits, Listener, Request, Target, Timeouts
 from gateway.relay.pool import Pool
 
 __all__ = ["Client"]
+
+_READING_S: Final = 0.001  # the shortest wait that both event loops spend in their selector
 
 
 class Client:
@@ -52,7 +55,7 @@ class Client:
             pool = self._open_pool(target)
         pool.submit(handle)
         if self._ticking is None and not self._is_closed:
-            self._ticking = self._loop.call_later(self.limits.tick_s, self._sweep)
+            self._ticking = self._loop.call_later(self.limits.tick_s, self._tick)
         return handle
 
     async def aclose(self) -> None:
@@ -68,8 +71,12 @@ class Client:
             pool.close()
         return pool
 
+    def _tick(self) -> None:
+        """Let the loop read its sockets once more: after a stall, what seems silent may have spoken."""
+        self._ticking = self._loop.call_later(_READING_S, self._sweep)
+
     def _sweep(self) -> None:
-        self._ticking = self._loop.call_later(self.limits.tick_s, self._sweep)
+        self._ticking = self._loop.call_later(self.limits.tick_s, self._tick)
         now = self._loop.time()
         for pool in self.pools:
             pool.sweep(now)

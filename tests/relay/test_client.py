@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import struct
+import time
 
 import pytest
 
@@ -216,6 +217,26 @@ async def test_a_server_that_falls_silent(client: Client, upstream: Upstream) ->
     assert (failure.kind, failure.request_sent) == ("idle_timeout", "yes")
     assert (recorder.status, recorder.body) == (200, b"a")
     await peer.gone()
+
+
+async def test_a_loop_that_was_held_up_reads_before_it_gives_up(client: Client, upstream: Upstream) -> None:
+    """One call's answer comes while another call's listener stops the loop for longer than any timeout."""
+    calls, peers = [Recorder(), Recorder()], []
+    for recorder in calls:
+        client.send(upstream.target, POST, recorder, Timeouts(30, QUICK, QUICK))
+        peers.append(await upstream.accept())
+        await peers[-1].request()
+    client.pools[0].sweep(asyncio.get_running_loop().time())  # the silence begins to count
+
+    def stall() -> None:
+        peers[0].send(OK)
+        time.sleep(QUICK * 3)
+
+    calls[1].on_first_data = stall
+    peers[1].send(OK)
+    for recorder in calls:
+        await recorder.over()
+        assert recorder.body == b"ok"
 
 
 # Back-pressure
