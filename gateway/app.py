@@ -113,6 +113,7 @@ class Application:
 async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
     """Build one worker, run it, and stop it in the reverse order."""
     clock = SystemClock()
+    entropy = Entropy()
     database = Database(settings.database_url)
     ledger = await Ledger.start(
         database,
@@ -141,7 +142,7 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
         client,
         Counters(token_table),
         clock,
-        os.urandom,
+        entropy.take,
         CallLog(sys.stderr.buffer),
         GateLimits(settings.limits.drains, settings.limits.drain_s, settings.limits.max_reply_bytes),
     )
@@ -179,6 +180,25 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
         await ledger.stop()
         await client.aclose()
         await database.stop()
+
+
+class Entropy:
+    """Random bytes for ids, drawn from the system in large pieces: a system call for each costs 1 us."""
+
+    PIECE_BYTES = 6_144
+
+    def __init__(self) -> None:
+        self._piece = b""
+        self._at = 0
+
+    def take(self, size: int) -> bytes:
+        """Fresh bytes; no byte is handed out twice."""
+        end = self._at + size
+        if end > len(self._piece):
+            self._piece, self._at, end = os.urandom(self.PIECE_BYTES), 0, size
+        taken = self._piece[self._at : end]
+        self._at = end
+        return taken
 
 
 async def poll(directory: Directory) -> None:

@@ -198,9 +198,13 @@ class Catalogue:
         return Explanation(name, entry, how, tuple(explain(card, at_us)))
 
     def entries(self, provider: str) -> Iterator[ModelEntry]:
-        """Every model of the provider's own, by position."""
-        for record in self._by_id.get(provider, {}).values():
-            yield self._entry(record, provider)
+        """Every model that the provider serves: its own by position, then other companies'."""
+        seen: set[str] = set()
+        for owner in (provider, *MODELS_OF_OTHERS.get(provider, ())):
+            for name, record in self._by_id.get(owner, {}).items():
+                if name not in seen:
+                    seen.add(name)
+                    yield self._entry(record, provider)
 
     def _meaning(self, provider: str, name: str) -> ModelEntry | None:
         record = next(self._candidates(provider, name), None)

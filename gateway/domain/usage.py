@@ -43,9 +43,13 @@ OUTPUT_METERS: Final = (
     "reasoning",  # priced as output unless it has a price of its own
     "audio_output",
     "image_output",
+    "video_output",
 )
 FEE_METERS: Final = ("web_search", "web_fetch", "file_search", "code_interpreter", "image_generation")
 METERS: Final = (*INPUT_METERS, *OUTPUT_METERS, *FEE_METERS, "requests")
+
+_INPUTS: Final = frozenset(INPUT_METERS)
+_OUTPUTS: Final = frozenset(OUTPUT_METERS)
 
 UNIT_OF: Final[dict[str, str]] = {
     **dict.fromkeys((*INPUT_METERS, *OUTPUT_METERS), "tokens"),
@@ -56,9 +60,18 @@ UNIT_OF: Final[dict[str, str]] = {
 
 def input_total(usage: Usage) -> int:
     """Tokens that went in, cached or not: what context tiers are decided by."""
-    return sum(usage.get(meter, 0) for meter in INPUT_METERS)
+    return _total(usage, _INPUTS)
 
 
 def output_total(usage: Usage) -> int:
     """Tokens that came out, reasoning included: what an output cap bounds."""
-    return sum(usage.get(meter, 0) for meter in OUTPUT_METERS)
+    return _total(usage, _OUTPUTS)
+
+
+def _total(usage: Usage, meters: frozenset[str]) -> int:
+    # A usage has two to four meters of some twenty: going by the usage is four times as fast.
+    total = 0
+    for meter, quantity in usage.items():
+        if meter in meters:
+            total += quantity
+    return total

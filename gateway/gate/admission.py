@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.domain.budgets import Budget, Need, need
-from gateway.domain.errors import BadRequest, Forbidden, NotFound, Unauthenticated
+from gateway.domain.errors import BadRequest, Forbidden, NotFound, PriceMissing, Unauthenticated
 from gateway.domain.names import NameGate, end_user_name, merge_tags
 from gateway.domain.quotes import Quote, affordable_output, quote
 from gateway.domain.scopes import Scope, allowed_model
@@ -222,8 +222,20 @@ class Desk:
         now_us: int,
     ) -> Offer:
         worst = quote(plan.card, intent, cap, plan.context_window, now_us)
+        if not worst.is_priced and self.router.unpriced.refuses:
+            raise _unpriced(plan, worst)
         needs = [Need(budget, subject, _needed(budget, worst, intent, cap)) for budget, subject in budgets]
         return Offer(caller, inbound, intent, plan, scope, budgets, cap, is_clamped, worst, needs, now_us)
+
+
+def _unpriced(plan: Plan, worst: Quote) -> PriceMissing:
+    missing = ", ".join(worst.flags)
+    return PriceMissing(
+        "price_missing",
+        f"This call of {plan.provider}/{plan.model} may use what has no price: {missing}.",
+        hint="POST /admin/prices for what is named, or set prices.unpriced to 'ceiling' or 'flag'.",
+        param="model",
+    )
 
 
 def _needed(budget: Budget, worst: Quote, intent: Intent, cap: int) -> int:

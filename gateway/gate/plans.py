@@ -14,6 +14,9 @@ from gateway.relay.calls import Target, Timeouts
 __all__ = ["Plan", "Router", "Unpriced", "Upstream"]
 
 
+NEWER_CAP_FIELD = ("openai", "azure_openai")
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """One URL with a credential of ours."""
@@ -67,7 +70,7 @@ class Router:
         """`upstreams` in the order of the configuration; `aliases` map a name to another name."""
         self._upstreams = {upstream.name: upstream for upstream in upstreams}
         self._aliases = dict(aliases)
-        self._unpriced = unpriced
+        self.unpriced = unpriced
 
     @property
     def upstreams(self) -> Sequence[Upstream]:
@@ -83,13 +86,11 @@ class Router:
         provider, _, model = name.partition("/")
         if not (model and provider in self._upstreams):
             alias = catalogue.alias_of(name)
-            if alias is None:
+            if alias is None or alias[0] not in self._upstreams:
+                # An alias of a provider that is off may still be a model's own name elsewhere (Azure).
                 return self._bare(catalogue, name, now_us)
             provider, model = alias
-        upstream = self._upstreams.get(provider)
-        if upstream is None:
-            raise _unknown(name, f"it is {provider}/{model}, and {provider} has no credential here")
-        return self._at(catalogue, upstream, model, now_us)
+        return self._at(catalogue, self._upstreams[provider], model, now_us)
 
     def _bare(self, catalogue: Catalogue, name: str, now_us: int) -> Plan:
         for upstream in self._upstreams.values():
@@ -102,7 +103,7 @@ class Router:
         entry = catalogue.resolve(upstream.prices_of, model)
         if entry is not None and entry.card.is_priced:
             return _plan(upstream, entry, model, now_us)
-        if self._unpriced.refuses:
+        if self.unpriced.refuses:
             raise PriceMissing(
                 "price_missing",
                 f"The model {model!r} of {upstream.name} has no price.",
@@ -114,10 +115,10 @@ class Router:
             upstream=upstream,
             model=model,
             upstream_model=model,
-            card=self._unpriced.card,
+            card=self.unpriced.card,
             context_window=None,
             max_output=None,
-            cap_field="max_tokens",
+            cap_field=_cap_field(upstream, None),
             flags=("unpriced",),
         )
 
@@ -131,8 +132,17 @@ def _plan(upstream: Upstream, entry: ModelEntry, sent: str, now_us: int) -> Plan
         card=entry.card,
         context_window=entry.context_window(now_us),
         max_output=limits.max_output if limits else None,
-        cap_field=(limits.cap_field if limits else None) or "max_tokens",
+        cap_field=_cap_field(upstream, limits.cap_field if limits else None),
     )
+
+
+def _cap_field(upstream: Upstream, known: str | None) -> str:
+    """The request field that caps a model's output.
+
+    OpenAI's models all take the newer spelling and its reasoning models nothing else; compatible servers
+    are only sure to know the older one.
+    """
+    return known or ("max_completion_tokens" if upstream.prices_of in NEWER_CAP_FIELD else "max_tokens")
 
 
 def _unknown(name: str, why: str) -> NotFound:
