@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.simulators.behaviour import Behaviour, Fault
 from gateway.simulators.bill import BilledCall, Ending
+from gateway.simulators.events import Body, Event, Framing, Stream
 from gateway.simulators.stage import Stage
 from gateway.simulators.wire import Headers, Wire
 
-__all__ = ["ArrayFraming", "Body", "Call", "Event", "Framing", "SseFraming", "Stream", "deliver"]
+__all__ = ["Call", "deliver"]
 
 _HTML: Final = (
     b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>\n"
@@ -49,103 +49,6 @@ _BREAKS: Final = frozenset(
         Fault.ERROR_MIDSTREAM,
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event of a stream: JSON without framing, and the tokens generated to make it.
-
-    `paced` marks the events that carry the answer: they are counted by `after` and spaced by `pace_ms`.
-    """
-
-    data: bytes
-    name: str = ""
-    output: int = 0
-    reasoning: int = 0
-    paced: bool = False
-
-
-class Framing:
-    """How events become bytes."""
-
-    content_type: bytes = b"text/event-stream"
-    opening: bytes = b""
-    closing: bytes = b""
-
-    def frame(self, event: Event) -> bytes:
-        """One event as it goes onto the wire."""
-        raise NotImplementedError
-
-    def comment(self) -> bytes:
-        """Something a client must ignore."""
-        raise NotImplementedError
-
-
-class SseFraming(Framing):
-    """Server-sent events with LF or CRLF (WHATWG HTML, 9.2)."""
-
-    def __init__(
-        self, *, crlf: bool = False, content_type: bytes = b"text/event-stream; charset=utf-8"
-    ) -> None:
-        self._end = b"\r\n" if crlf else b"\n"
-        self.content_type = content_type
-
-    def frame(self, event: Event) -> bytes:
-        """``event:`` when it has a name, ``data:``, a blank line."""
-        end = self._end
-        if event.name:
-            return b"event: %s%sdata: %s%s%s" % (event.name.encode(), end, event.data, end, end)
-        return b"data: %s%s%s" % (event.data, end, end)
-
-    def comment(self) -> bytes:
-        """DeepSeek's keep-alive."""
-        return b": keep-alive%s%s" % (self._end, self._end)
-
-
-class ArrayFraming(Framing):
-    """Gemini without ``alt=sse``: one JSON array, written an element at a time."""
-
-    content_type = b"application/json; charset=UTF-8"
-    opening = b"["
-    closing = b"]"
-
-    def __init__(self) -> None:
-        self._lead = b""
-
-    def frame(self, event: Event) -> bytes:
-        """An element, and the comma that its predecessor could not know it needed."""
-        lead, self._lead = self._lead, b",\n"
-        return lead + event.data + b"\n"
-
-    def comment(self) -> bytes:
-        """White space between elements."""
-        return b"\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """An answer in one piece: JSON, and the tokens of it in the order of their making."""
-
-    data: bytes
-    status: int = 200
-    headers: Headers = field(default_factory=list)
-    content_type: bytes = b"application/json"
-    output: int = 0
-    reasoning: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """An answer in events.
-
-    `failure` makes the dialect's in-band error as written, `terminator` its last word, if it has one.
-    """
-
-    events: Iterator[Event]
-    framing: Framing
-    failure: Callable[[], bytes]
-    headers: Headers = field(default_factory=list)
-    terminator: Event | None = None
 
 
 @dataclass(slots=True)
@@ -191,6 +94,11 @@ class Call:
         await self.stage.announce()
         await self.wire.wait(self.stage.holds.gate(name))
 
+    def settle(self, ending: Ending | None = None) -> None:
+        """Note how the call ends, which has to be before its client can know."""
+        self.wire.check()
+        self.billed.ending = ending or self.ending
+
     def charge(self, output: int, reasoning: int) -> None:
         """Bill tokens that have been generated."""
         self.billed.output += output
@@ -204,6 +112,7 @@ async def deliver(call: Call, answer: Body | Stream) -> None:
     if call.behaviour.fault is Fault.HTML:
         # A proxy answered: the provider never saw the call.
         call.billed.forget_input()
+        call.settle()
         await call.start(200, [], b"text/html", len(_HTML))
         await call.write(_HTML)
         await call.end()
@@ -225,8 +134,8 @@ async def _open(call: Call) -> bool:
             await call.wire.forever()
         case Fault.REFUSE | Fault.HANG_UP:
             call.billed.forget_input()
+            call.settle("cut")
             await (call.wire.reset() if chosen.fault is Fault.REFUSE else call.wire.hang_up())
-            call.ending = "cut"
             return False
     return True
 
@@ -240,6 +149,7 @@ async def _deliver_body(call: Call, answer: Body) -> None:
         await call.write(data[: len(data) // 2])
         await _break(call)
         return
+    call.settle()
     await call.write(data)
     await call.end()
 
@@ -323,9 +233,10 @@ async def _interrupt(call: Call, answer: Stream) -> bool:
 
 async def _break(call: Call) -> None:
     """Stop in the way the fault says."""
+    if call.behaviour.fault is Fault.STALL:
+        await call.wire.forever()
+    call.settle("cut")
     match call.behaviour.fault:
-        case Fault.STALL:
-            await call.wire.forever()
         case Fault.CUT_MIDSTREAM:
             await call.wire.reset()
         case Fault.CLOSE_MIDSTREAM | Fault.CUT_JSON:
@@ -335,11 +246,11 @@ async def _break(call: Call) -> None:
             await call.wire.hang_up()
         case _:
             await call.end()
-    call.ending = "cut"
 
 
 async def _close(call: Call, answer: Stream) -> None:
     """The terminator as often as the fault says, and the end of the body."""
+    call.settle()
     repeats = {Fault.NO_DONE: 0, Fault.DOUBLE_DONE: 2}
     last = answer.terminator
     if last is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,9 @@ from starlette.types import Receive, Scope, Send
 from gateway.simulators.answers import Answer, Ask, compose, open_bill
 from gateway.simulators.behaviour import Behaviour, BehaviourError
 from gateway.simulators.bill import SeenRequest, without_secrets
-from gateway.simulators.delivery import Body, Call, Stream, deliver
+from gateway.simulators.delivery import Call, deliver
+from gateway.simulators.events import Body, Stream
+from gateway.simulators.json_bytes import compact, readable
 from gateway.simulators.stage import Stage
 from gateway.simulators.wire import ClientGone, Headers, Wire
 
@@ -49,9 +50,8 @@ class Rejection(Exception):
 
     def body(self) -> Body:
         """The answer to deliver."""
-        separators = None if self.indent else (",", ":")
-        text = json.dumps(self.document, indent=self.indent, separators=separators, ensure_ascii=False)
-        return Body(text.encode(), self.status, self.headers, self.content_type)
+        data = readable(self.document) if self.indent else compact(self.document)
+        return Body(data, self.status, self.headers, self.content_type)
 
 
 # Answers a request, having set the call's behaviour and opened its bill. Raises Rejection.
@@ -88,9 +88,9 @@ class Exchange:
             request = _read(scope, await wire.body())
             self._stage.transcript.add(_seen(request, scope, call))
             await deliver(call, self._answer(request, call))
-            call.billed.ending = call.ending
         except ClientGone:
-            call.billed.ending = "client_gone"
+            if call.billed.ending == "open":
+                call.billed.ending = "client_gone"
         finally:
             await wire.release()
             await self._stage.announce()

@@ -7,10 +7,11 @@ so what the simulator bills is at most what o200k would count, and for plain Eng
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["count", "pieces"]
+__all__ = ["count", "count_json", "pieces"]
 
 _LONGEST: Final = 12
 # An approximation, in the standard library's `re`, of o200k_base's pattern in tiktoken_ext/openai_public.py.
@@ -36,3 +37,8 @@ def pieces(text: str) -> list[str]:
 def count(text: str) -> int:
     """How many tokens a text has."""
     return sum(-(-(match.end() - match.start()) // _LONGEST) for match in _PIECE.finditer(text))
+
+
+def count_json(value: Any) -> int:
+    """How many tokens a value has, written as JSON without blanks."""
+    return count(json.dumps(value, separators=(",", ":"), ensure_ascii=False))

@@ -10,10 +10,12 @@ from typing import Any, Final
 
 from gateway.simulators.answers import Answer, ToolCall
 from gateway.simulators.behaviour import UsageReport
-from gateway.simulators.delivery import Body, Call, Event, SseFraming, Stream
+from gateway.simulators.delivery import Call
 from gateway.simulators.dialects.anthropic_checks import read_ask, read_document, read_model
 from gateway.simulators.dialects.anthropic_errors import anthropic_error, invalid, told_status
+from gateway.simulators.events import Body, Event, SseFraming, Stream
 from gateway.simulators.exchange import Request, accept
+from gateway.simulators.json_bytes import compact
 from gateway.simulators.reports import reported
 from gateway.simulators.wire import Headers
 
@@ -47,7 +49,7 @@ def count_tokens(request: Request, call: Call) -> Body:
     document = read_document(request.body)
     ask = read_ask(document, read_model(document), needs_cap=False)
     call.billed.model = ask.model
-    return Body(json.dumps({"input_tokens": ask.input_tokens}, separators=(",", ":")).encode())
+    return Body(compact({"input_tokens": ask.input_tokens}))
 
 
 def _check_access(request: Request, call: Call) -> None:
@@ -99,7 +101,7 @@ class _Reply:
             usage = self._usage(self.call.billed.input, self.answer.output + len(self.answer.thoughts))
             message["usage"] = self.call.billed.reported = reported(usage, self.call.behaviour.usage)
         return Body(
-            _dumps(message),
+            compact(message),
             headers=_headers(self.call),
             output=self.answer.output,
             reasoning=len(self.answer.thoughts),
@@ -177,7 +179,7 @@ class _Reply:
     def stream(self) -> Stream:
         """The named events, from ``message_start`` to ``message_stop``."""
         framing = SseFraming(crlf=self.call.behaviour.crlf)
-        failure = framing.frame(Event(json.dumps(_OVERLOADED).encode(), "error"))
+        failure = framing.frame(Event(compact(_OVERLOADED), "error"))
         terminator = Event(b'{"type":"message_stop"    }', "message_stop")
         return Stream(self._events(), framing, lambda: failure, _headers(self.call), terminator)
 
@@ -283,9 +285,5 @@ def _named(
     name: str, document: Mapping[str, Any], output: int = 0, reasoning: int = 0, *, paced: bool = False
 ) -> Event:
     """An event whose JSON ends in blanks, as the real ones do."""
-    data = _dumps({"type": name, **document})
+    data = compact({"type": name, **document})
     return Event(data[:-1] + b" " * (len(data) % 13) + b"}", name, output, reasoning, paced)
-
-
-def _dumps(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")

@@ -9,15 +9,15 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
-from gateway.simulators.answers import Ask, Tool
+from gateway.simulators.answers import Ask
+from gateway.simulators.dialects.anthropic_asks import ask_of, blocks_of, is_result, texts_of
 from gateway.simulators.dialects.anthropic_errors import anthropic_error, invalid
 from gateway.simulators.models import Model, find_model
-from gateway.simulators.tokens import count
 
-__all__ = ["input_tokens", "read_ask", "read_document", "read_model"]
+__all__ = ["read_ask", "read_document", "read_model"]
 
 _KNOWN = """
     model messages max_tokens system stream temperature top_p top_k stop_sequences tools tool_choice
@@ -45,9 +45,6 @@ _BLOCKS: Final = frozenset(
 _NOBODY: Final[Mapping[str, Any]] = {"role": "nobody", "content": []}
 _LEAST_THINKING: Final = 1_024
 _THINKS: Final = 64
-_REQUEST: Final = 7  # tokens of a prompt of one message beside its text, as recorded
-_MESSAGE: Final = 3
-_IMAGE: Final = 1_334
 
 
 def read_document(body: bytes) -> dict[str, Any]:
@@ -82,24 +79,10 @@ def read_ask(document: Mapping[str, Any], model: Model, *, needs_cap: bool = Tru
     _check_values(document)
     _check_messages(document.get("messages"), model)
     _check_tools(document)
-    thinks = _thinking(document)
-    tokens = input_tokens(document)
-    if tokens > model.context:
-        raise invalid(f"prompt is too long: {tokens} tokens > {model.context} maximum")
-    messages = document["messages"]
-    return Ask(
-        model=document["model"],
-        prompt="\n".join(_texts(_last_user(messages))),
-        input_tokens=tokens,
-        cap=document.get("max_tokens"),
-        tools=_tools(document),
-        calls=_calls(document.get("tool_choice")),
-        parallel=not (document.get("tool_choice") or {}).get("disable_parallel_tool_use"),
-        users_turn=not any(block.get("type") == "tool_result" for block in _blocks(messages[-1])),
-        schema=_schema(document),
-        reasoning=thinks,
-        stops=tuple(document.get("stop_sequences") or ()),
-    )
+    ask = ask_of(document, _thinking(document))
+    if ask.input_tokens > model.context:
+        raise invalid(f"prompt is too long: {ask.input_tokens} tokens > {model.context} maximum")
+    return ask
 
 
 def _check_cap(document: Mapping[str, Any], model: Model) -> None:
@@ -168,7 +151,7 @@ def _check_message(message: Any, index: int, total: int) -> None:
             f"messages.{index}: all messages must have non-empty content except for the optional final "
             "assistant message"
         )
-    for place, block in enumerate(_blocks(message)):
+    for place, block in enumerate(blocks_of(message)):
         _check_block(block, f"messages.{index}.content.{place}")
 
 
@@ -199,15 +182,15 @@ def _check_pairing(messages: Sequence[Mapping[str, Any]]) -> None:
     """The calls of one message have their results, all of them, at the head of the next."""
     called: list[str] = []
     for index, message in enumerate([*messages, _NOBODY]):
-        blocks = _blocks(message)
-        missing = [one for one in called if one not in _results(itertools.takewhile(_is_result, blocks))]
+        blocks = blocks_of(message)
+        missing = [one for one in called if one not in _results(itertools.takewhile(is_result, blocks))]
         if missing:
             raise invalid(
                 f"messages.{index - 1}: `tool_use` ids were found without `tool_result` blocks immediately "
                 f"after: {', '.join(missing)}. Each `tool_use` block must have a corresponding `tool_result` "
                 "block in the next message."
             )
-        strange = [one for one in _results(filter(_is_result, blocks)) if one not in called]
+        strange = [one for one in _results(filter(is_result, blocks)) if one not in called]
         if strange:
             raise invalid(
                 f"messages.{index}.content.0: unexpected `tool_use_id` found in `tool_result` blocks: "
@@ -215,10 +198,6 @@ def _check_pairing(messages: Sequence[Mapping[str, Any]]) -> None:
                 "in the previous message."
             )
         called = [str(block.get("id")) for block in blocks if block.get("type") == "tool_use"]
-
-
-def _is_result(block: Mapping[str, Any]) -> bool:
-    return block.get("type") == "tool_result"
 
 
 def _results(blocks: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -231,7 +210,7 @@ def _check_prefill(message: Mapping[str, Any], model: Model) -> None:
             "This model does not support assistant message prefill. The conversation must end with a user "
             "message."
         )
-    texts = _texts(message)
+    texts = texts_of(message)
     if texts and texts[-1] != texts[-1].rstrip():
         raise invalid("messages: final assistant content cannot end with trailing whitespace")
 
@@ -269,82 +248,3 @@ def _thinking(document: Mapping[str, Any]) -> int:
     if (document.get("tool_choice") or {}).get("type") in ("any", "tool"):
         raise invalid("Thinking may not be enabled when tool_choice forces tool use.")
     return _THINKS
-
-
-def _tools(document: Mapping[str, Any]) -> tuple[Tool, ...]:
-    """The caller's own tools; the provider's run on its side."""
-    offered = [tool for tool in document.get("tools") or [] if tool.get("type") in (None, "custom")]
-    choice = document.get("tool_choice") or {}
-    if choice.get("type") == "tool":
-        offered = [tool for tool in offered if tool["name"] == choice.get("name")]
-    return tuple(Tool(tool["name"], tool["input_schema"]) for tool in offered)
-
-
-def _calls(choice: Any) -> Literal["auto", "must", "never"]:
-    match (choice or {}).get("type"):
-        case "any" | "tool":
-            return "must"
-        case "none":
-            return "never"
-        case _:
-            return "auto"
-
-
-def _schema(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    wanted = (document.get("output_config") or {}).get("format") or {}
-    return wanted.get("schema") if wanted.get("type") == "json_schema" else None
-
-
-def _blocks(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    content = message.get("content")
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}] if content else []
-    return content or []
-
-
-def _last_user(messages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The last message in which the user says something, for tool results say nothing."""
-    speaking = [message for message in messages if message["role"] == "user" and any(_texts(message))]
-    return speaking[-1] if speaking else messages[0]
-
-
-def _texts(message: Mapping[str, Any]) -> list[str]:
-    return [str(block["text"]) for block in _blocks(message) if block.get("type") == "text"]
-
-
-def input_tokens(document: Mapping[str, Any]) -> int:
-    """What the prompt bills: its texts and its JSON, and a little for every message."""
-    messages = document["messages"]
-    total = _REQUEST + _MESSAGE * (len(messages) - 1)
-    for message in messages:
-        total += sum(_block_tokens(block) for block in _blocks(message))
-    system = document.get("system") or []
-    total += count(system) if isinstance(system, str) else sum(_block_tokens(block) for block in system)
-    if document.get("tools"):
-        total += _json_tokens(document["tools"])
-    return total
-
-
-def _block_tokens(block: Mapping[str, Any]) -> int:
-    match block.get("type"):
-        case "text":
-            return count(str(block["text"]))
-        case "image" | "document":
-            return _IMAGE
-        case "tool_use":
-            return _json_tokens({"name": block.get("name"), "input": block.get("input")})
-        case "tool_result":
-            return sum(_nested_tokens(block.get("content")))
-        case _:
-            return 0
-
-
-def _nested_tokens(content: Any) -> Iterator[int]:
-    if isinstance(content, str):
-        yield count(content)
-    for block in content if isinstance(content, list) else []:
-        yield _block_tokens(block)
-
-
-def _json_tokens(value: Any) -> int:
-    return count(json.dumps(value, separators=(",", ":"), ensure_ascii=False))

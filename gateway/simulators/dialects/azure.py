@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.simulators.behaviour import Behaviour, Fault, split_knobs
-from gateway.simulators.delivery import Body, Call, Stream
-from gateway.simulators.dialects.chat_answers import Habits, Reply
+from gateway.simulators.delivery import Call
+from gateway.simulators.dialects.chat_answers import Reply
 from gateway.simulators.dialects.chat_checks import read_ask, read_document
+from gateway.simulators.dialects.chat_chunks import render
+from gateway.simulators.dialects.chat_habits import Habits
 from gateway.simulators.dialects.openai_chat import served_tier
 from gateway.simulators.dialects.openai_errors import told_status
+from gateway.simulators.events import Body, Stream
 from gateway.simulators.exchange import Rejection, Request, accept
 from gateway.simulators.models import Model, find_model
 from gateway.simulators.wire import Headers
 
 __all__ = ["answer_headers", "chat", "check_access", "deployed_model", "told_azure_status"]
 
-_HABITS: Final = Habits(filters=True, indent=None)
+_HABITS: Final = Habits(filters=True, readable=False)
 
 
 def chat(request: Request, call: Call) -> Body | Stream:
@@ -30,7 +33,7 @@ def chat(request: Request, call: Call) -> Body | Stream:
         call.billed.forget_input()
         raise _blocked()
     call.billed.tier = served_tier(document, call)
-    return Reply(call, document, answers, _HABITS, answer_headers(call)).render()
+    return render(Reply(call, document, answers, _HABITS, answer_headers(call)))
 
 
 def check_access(request: Request, call: Call) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from gateway.simulators.answers import Ask, Tool
 from gateway.simulators.models import Model
-from gateway.simulators.tokens import count
+from gateway.simulators.tokens import count, count_json
 
 __all__ = ["DEFAULT_REASONING", "ask_of", "input_tokens", "last_user_text", "text_of"]
 
@@ -99,20 +98,14 @@ def _schema(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def input_tokens(document: Mapping[str, Any]) -> int:
     """Four tokens a message and three for the answer's head, as recorded prompts of a few words have them."""
     total = _ANSWER_HEAD + sum(_MESSAGE + _message_tokens(message) for message in document["messages"])
-    return total + sum(
-        _json_tokens(document[key]) for key in ("tools", "response_format") if document.get(key)
-    )
+    return total + sum(count_json(document[key]) for key in ("tools", "response_format") if document.get(key))
 
 
 def _message_tokens(message: _Message) -> int:
     total = sum(count(text) for text in _texts(message))
     if isinstance(message.get("content"), list):
         total += sum(_image_tokens(part) for part in message["content"])
-    return total + (_json_tokens(message["tool_calls"]) if message.get("tool_calls") else 0)
-
-
-def _json_tokens(value: Any) -> int:
-    return count(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
+    return total + (count_json(message["tool_calls"]) if message.get("tool_calls") else 0)
 
 
 def _image_tokens(part: Any) -> int:

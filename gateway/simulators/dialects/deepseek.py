@@ -12,10 +12,14 @@ from dataclasses import replace
 from typing import Any, Final
 
 from gateway.simulators.behaviour import Behaviour
-from gateway.simulators.delivery import Body, Call, Stream
-from gateway.simulators.dialects.chat_answers import Habits, Reply
+from gateway.simulators.delivery import Call
+from gateway.simulators.dialects.chat_answers import Reply
 from gateway.simulators.dialects.chat_asks import DEFAULT_REASONING, ask_of
+from gateway.simulators.dialects.chat_chunks import render
+from gateway.simulators.dialects.chat_habits import Habits
+from gateway.simulators.events import Body, Stream
 from gateway.simulators.exchange import Rejection, Request, accept
+from gateway.simulators.json_bytes import compact
 from gateway.simulators.models import Model, find_model
 from gateway.simulators.wire import Headers
 
@@ -30,7 +34,7 @@ _HABITS: Final = Habits(
     shows_thoughts=True,
     usage_with_finish=True,
     cache_split=True,
-    indent=None,
+    readable=False,
 )
 _ROLES: Final = ("system", "user", "assistant", "tool")
 _STATUSES: Final = {
@@ -60,14 +64,14 @@ def chat(request: Request, call: Call) -> Body | Stream:
         raise _too_long(ask.input_tokens, document.get("max_tokens") or 0, model)
     ask = replace(ask, reasoning=DEFAULT_REASONING if thinks else 0, choices=1)
     answers = accept(call, ask, model.served, _told_status)
-    return Reply(call, document, answers, _HABITS, _headers(call)).render()
+    return render(Reply(call, document, answers, _HABITS, _headers(call)))
 
 
 def list_models(request: Request, call: Call) -> Body:
     """``GET /models``."""
     _check_key(request, call)
     listed = [{"id": name, "object": "model", "owned_by": "deepseek"} for name in _LISTED]
-    return Body(json.dumps({"object": "list", "data": listed}, separators=(",", ":")).encode())
+    return Body(compact({"object": "list", "data": listed}))
 
 
 _LISTED: Final = ("deepseek-v4-flash", "deepseek-v4-pro")

@@ -9,14 +9,15 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.simulators.answers import Answer
 from gateway.simulators.behaviour import Fault, UsageReport
-from gateway.simulators.delivery import ArrayFraming, Body, Call, Event, Framing, SseFraming, Stream
+from gateway.simulators.delivery import Call
 from gateway.simulators.dialects.gemini_checks import contents_tokens, read_ask, read_document
+from gateway.simulators.dialects.gemini_embeddings import embed
 from gateway.simulators.dialects.gemini_errors import (
     bad_key,
     gemini_error,
@@ -25,7 +26,9 @@ from gateway.simulators.dialects.gemini_errors import (
     no_model,
     told_status,
 )
+from gateway.simulators.events import ArrayFraming, Body, Event, Framing, SseFraming, Stream
 from gateway.simulators.exchange import Rejection, Request, accept
+from gateway.simulators.json_bytes import compact, readable
 from gateway.simulators.models import Model, find_model
 from gateway.simulators.reports import reported
 from gateway.simulators.wire import Headers
@@ -49,6 +52,8 @@ def act(request: Request, call: Call) -> Body | Stream:
                 return _generate(request, call, name, verb)
             case "countTokens":
                 return _count(request, call, name)
+            case "embedContent" | "batchEmbedContents":
+                return embed(request, call, name, verb)
             case _:
                 raise no_model(name, verb)
     except Rejection as rejection:
@@ -109,7 +114,7 @@ def _count(request: Request, call: Call, name: str) -> Body:
     call.billed.model = name
     tokens = max(contents_tokens(counted["contents"]), 1)
     details = [{"modality": "TEXT", "tokenCount": tokens}]
-    return Body(_pretty({"totalTokens": tokens, "promptTokensDetails": details}), content_type=_JSON)
+    return Body(readable({"totalTokens": tokens, "promptTokensDetails": details}), content_type=_JSON)
 
 
 @dataclass(slots=True)
@@ -130,7 +135,7 @@ class _Reply:
         thoughts = sum(len(answer.thoughts) for answer in self.answers)
         response = self._response(candidates, output, thoughts, last=True)
         return Body(
-            _pretty(response), headers=self._headers(), content_type=_JSON, output=output, reasoning=thoughts
+            readable(response), headers=self._headers(), content_type=_JSON, output=output, reasoning=thoughts
         )
 
     def _headers(self) -> Headers:
@@ -212,7 +217,10 @@ class _Reply:
         return Stream(self._events(indent=not sse), framing, lambda: failure, self._headers())
 
     def _events(self, *, indent: bool) -> Iterator[Event]:
-        write = _pretty if indent else _dumps
+        def write(response: Any) -> bytes:
+            # An event is one line, with blanks after colons.
+            return readable(response) if indent else compact(response, ": ")
+
         if not self.answers:
             yield Event(write(self._response([], 0, 0)))
             return
@@ -272,12 +280,3 @@ def _parsed(arguments: Sequence[str]) -> Any:
         return json.loads("".join(arguments))
     except ValueError:
         return {}
-
-
-def _pretty(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass")
-
-
-def _dumps(value: Mapping[str, Any]) -> bytes:
-    """JSON on one line with blanks after colons, as it streams."""
-    return json.dumps(value, separators=(",", ": "), ensure_ascii=False).encode("utf-8", "surrogatepass")

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from gateway.simulators.answers import Ask, Tool
 from gateway.simulators.dialects.gemini_errors import invalid
 from gateway.simulators.models import Model
-from gateway.simulators.tokens import count
+from gateway.simulators.tokens import count, count_json
 
 __all__ = ["camel", "contents_tokens", "last_text", "read_ask", "read_document"]
 
@@ -210,7 +210,7 @@ def input_tokens(document: Mapping[str, Any]) -> int:
     if isinstance(document.get("systemInstruction"), dict):
         total += contents_tokens([document["systemInstruction"]])
     if document.get("tools"):
-        total += _json_tokens(document["tools"])
+        total += count_json(document["tools"])
     return max(total, 1)
 
 
@@ -227,8 +227,4 @@ def _each_part(content: Mapping[str, Any]) -> Iterator[int]:
             yield _MEDIA
         else:
             kept = {name: value for name, value in part.items() if name != "thoughtSignature"}
-            yield _json_tokens(kept)
-
-
-def _json_tokens(value: Any) -> int:
-    return count(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
+            yield count_json(kept)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.simulators.delivery import Body, Call, Stream
-from gateway.simulators.dialects.chat_answers import Habits, Reply
+from gateway.simulators.delivery import Call
+from gateway.simulators.dialects.chat_answers import Reply
 from gateway.simulators.dialects.chat_checks import find_openai_model, read_ask, read_document
+from gateway.simulators.dialects.chat_chunks import render
+from gateway.simulators.dialects.chat_habits import Habits
 from gateway.simulators.dialects.openai_errors import no_key, no_model, told_status, wrong_key
+from gateway.simulators.events import Body, Stream
 from gateway.simulators.exchange import Request, accept
+from gateway.simulators.json_bytes import readable
 from gateway.simulators.models import listed_models
 from gateway.simulators.wire import Headers
 
@@ -27,7 +30,7 @@ def chat(request: Request, call: Call) -> Body | Stream:
     model = find_openai_model(document, "chat")
     answers = accept(call, read_ask(document, model), model.served, told_status)
     call.billed.tier = served_tier(document, call)
-    return Reply(call, document, answers, _HABITS, answer_headers(call)).render()
+    return render(Reply(call, document, answers, _HABITS, answer_headers(call)))
 
 
 def check_key(request: Request, call: Call) -> str:
@@ -69,7 +72,7 @@ def list_models(request: Request, call: Call) -> Body:
     """``GET /v1/models``."""
     check_key(request, call)
     listed = [_shown(name) for name in listed_models(call.billed.provider)]
-    return Body(json.dumps({"object": "list", "data": listed}, indent=2).encode())
+    return Body(readable({"object": "list", "data": listed}))
 
 
 def show_model(request: Request, call: Call) -> Body:
@@ -78,7 +81,7 @@ def show_model(request: Request, call: Call) -> Body:
     name = request.params["model"]
     if name not in listed_models(call.billed.provider):
         raise no_model(name)
-    return Body(json.dumps(_shown(name), indent=2).encode())
+    return Body(readable(_shown(name)))
 
 
 def _shown(name: str) -> dict[str, Any]:

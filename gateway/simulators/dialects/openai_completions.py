@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.simulators.answers import Answer, Ask
 from gateway.simulators.behaviour import UsageReport
-from gateway.simulators.delivery import Body, Call, Event, SseFraming, Stream
-from gateway.simulators.dialects.chat_answers import FAILURE
+from gateway.simulators.delivery import Call
 from gateway.simulators.dialects.chat_checks import check_range, expect, find_openai_model, read_document
+from gateway.simulators.dialects.chat_habits import FAILURE
 from gateway.simulators.dialects.openai_chat import answer_headers, check_key
 from gateway.simulators.dialects.openai_errors import invalid, told_status
+from gateway.simulators.events import Body, Event, SseFraming, Stream
 from gateway.simulators.exchange import Request, accept
+from gateway.simulators.json_bytes import compact, readable
 from gateway.simulators.reports import reported
 from gateway.simulators.tokens import count
 
@@ -40,10 +41,10 @@ def completions(request: Request, call: Call) -> Body | Stream:
     headers = answer_headers(call)
     if call.billed.stream:
         framing = SseFraming(crlf=call.behaviour.crlf)
-        failure = framing.frame(Event(json.dumps(FAILURE).encode())) + framing.frame(_DONE)
+        failure = framing.frame(Event(compact(FAILURE))) + framing.frame(_DONE)
         return Stream(_events(document, call, answers), framing, lambda: failure, headers, _DONE)
     return Body(
-        json.dumps(_whole(call, answers), indent=2).encode(),
+        readable(_whole(call, answers)),
         headers=headers,
         output=sum(answer.output for answer in answers),
     )
@@ -96,12 +97,8 @@ def _events(document: Mapping[str, Any], call: Call, answers: Sequence[Answer]) 
     for index, answer in enumerate(answers):
         for token in answer.text:
             data = envelope | {"choices": [_choice(index, token, None)]}
-            yield Event(_dumps(data), output=1, paced=True)
-        yield Event(_dumps(envelope | {"choices": [_choice(index, "", answer.finish)]}))
+            yield Event(compact(data), output=1, paced=True)
+        yield Event(compact(envelope | {"choices": [_choice(index, "", answer.finish)]}))
     if tells_usage and call.behaviour.usage is not UsageReport.NONE:
         call.billed.reported = reported(_usage(call, answers), call.behaviour.usage)
-        yield Event(_dumps(envelope | {"choices": [], "usage": call.billed.reported}))
-
-
-def _dumps(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+        yield Event(compact(envelope | {"choices": [], "usage": call.billed.reported}))

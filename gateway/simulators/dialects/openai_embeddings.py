@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import base64
-import json
 import zlib
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from gateway.simulators.answers import Ask
 from gateway.simulators.behaviour import UsageReport
-from gateway.simulators.delivery import Body, Call
+from gateway.simulators.delivery import Call
 from gateway.simulators.dialects import azure
 from gateway.simulators.dialects.chat_checks import expect, find_openai_model, read_document
 from gateway.simulators.dialects.openai_chat import answer_headers, check_key
 from gateway.simulators.dialects.openai_errors import invalid, told_status
+from gateway.simulators.events import Body
 from gateway.simulators.exchange import Request, accept
+from gateway.simulators.json_bytes import readable
 from gateway.simulators.models import Model
 from gateway.simulators.reports import reported
 from gateway.simulators.tokens import count
@@ -107,12 +107,10 @@ def _body(
         ],
         "model": call.billed.served_model,
     }
-    # An embedding answers no prompt: whatever the behaviour says of words, none is said.
-    call.behaviour = replace(call.behaviour, words=0)
     if call.behaviour.usage is not UsageReport.NONE:
         usage = {"prompt_tokens": call.billed.input_total, "total_tokens": call.billed.input_total}
         answer["usage"] = call.billed.reported = reported(usage, call.behaviour.usage)
-    return Body(json.dumps(answer, indent=2).encode(), headers=headers)
+    return Body(readable(answer), headers=headers)
 
 
 def vector(text: str, length: int, *, as_base64: bool = False) -> Any:

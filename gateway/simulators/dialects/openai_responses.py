@@ -6,18 +6,19 @@ then it is done once its hold is released, and billed for its output when it is 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gateway.simulators.delivery import Body, Call, Stream
+from gateway.simulators.delivery import Call
 from gateway.simulators.dialects.chat_checks import read_document
 from gateway.simulators.dialects.openai_chat import answer_headers, check_key, served_tier
 from gateway.simulators.dialects.openai_errors import invalid, openai_error, told_status
 from gateway.simulators.dialects.responses_answers import ResponsesReply
 from gateway.simulators.dialects.responses_checks import read_ask, read_model
+from gateway.simulators.events import Body, Stream
 from gateway.simulators.exchange import Request, accept
+from gateway.simulators.json_bytes import readable
 
 __all__ = ["Shelf"]
 
@@ -67,7 +68,7 @@ class Shelf:
 
     def _queue(self, stored: _Stored) -> Body:
         reply = stored.reply
-        queued = Body(_pretty(reply.response("queued")), headers=reply.headers)
+        queued = Body(readable(reply.response("queued")), headers=reply.headers)
         self._advance(stored)
         # The hold is the background's, not that of the answer that only says it is queued.
         reply.call.behaviour = reply.call.behaviour.with_values({"hold": None})
@@ -97,7 +98,7 @@ class Shelf:
         self._advance(stored)
         if request.query.get("stream") == "true":
             return stored.reply.stream(int(request.query.get("starting_after", -1)), billed=False)
-        return Body(_pretty(_state(stored)))
+        return Body(readable(_state(stored)))
 
     def cancel(self, request: Request, call: Call) -> Body:
         """``POST /v1/responses/{id}/cancel``: ends a background response that is not done."""
@@ -107,21 +108,21 @@ class Shelf:
         self._advance(stored)
         if stored.status == "queued":
             stored.status = "cancelled"
-        return Body(_pretty(_state(stored)))
+        return Body(readable(_state(stored)))
 
     def delete(self, request: Request, call: Call) -> Body:
         """``DELETE /v1/responses/{id}``."""
         stored = self._find(request, call)
         name = str(stored.reply.call.billed.response_id)
         del self._stored[name]
-        return Body(_pretty({"id": name, "object": "response", "deleted": True}))
+        return Body(readable({"id": name, "object": "response", "deleted": True}))
 
     def count(self, request: Request, call: Call) -> Body:
         """``POST /v1/responses/input_tokens``: billed at nothing."""
         check_key(request, call)
         document = read_document(request.body)
         ask = read_ask(document, read_model(document), self._earlier(document))
-        return Body(_pretty({"object": "response.input_tokens", "input_tokens": ask.input_tokens}))
+        return Body(readable({"object": "response.input_tokens", "input_tokens": ask.input_tokens}))
 
     def _find(self, request: Request, call: Call) -> _Stored:
         check_key(request, call)
@@ -133,7 +134,3 @@ class Shelf:
 
 def _state(stored: _Stored) -> dict[str, Any]:
     return stored.reply.finished() if stored.status == "completed" else stored.reply.response(stored.status)
-
-
-def _pretty(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass")

@@ -6,7 +6,6 @@ the real one does.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,9 @@ from typing import Any, Final
 
 from gateway.simulators.answers import Answer, ToolCall
 from gateway.simulators.behaviour import UsageReport
-from gateway.simulators.delivery import Body, Call, Event, SseFraming, Stream
+from gateway.simulators.delivery import Call
+from gateway.simulators.events import Body, Event, SseFraming, Stream
+from gateway.simulators.json_bytes import compact, readable
 from gateway.simulators.reports import reported
 from gateway.simulators.wire import Headers
 
@@ -69,7 +70,7 @@ class ResponsesReply:
     def body(self) -> Body:
         """The finished response."""
         return Body(
-            _pretty(self.finished()),
+            readable(self.finished()),
             headers=self.headers,
             output=self.answer.output,
             reasoning=len(self.answer.thoughts),
@@ -193,8 +194,7 @@ class ResponsesReply:
     ) -> Event:
         document = {"type": name, "sequence_number": self._sequence, **fields}
         self._sequence += 1
-        data = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
-        return Event(data.encode("utf-8", "surrogatepass"), name, output, reasoning, paced)
+        return Event(compact(document), name, output, reasoning, paced)
 
     def _events(self) -> Iterator[Event]:
         self._sequence = 0
@@ -264,7 +264,3 @@ class ResponsesReply:
         for start in range(0, len(tokens), size):
             group = tokens[start : start + size]
             yield "".join(group), len(group)
-
-
-def _pretty(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass")

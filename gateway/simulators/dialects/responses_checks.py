@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ from gateway.simulators.dialects.chat_asks import DEFAULT_REASONING
 from gateway.simulators.dialects.chat_checks import check_range, expect
 from gateway.simulators.dialects.openai_errors import invalid, openai_error
 from gateway.simulators.models import Model, find_model
-from gateway.simulators.tokens import count
+from gateway.simulators.tokens import count, count_json
 
 __all__ = ["read_ask", "read_model"]
 
@@ -116,19 +115,15 @@ def _input_tokens(document: Mapping[str, Any], items: Sequence[_Item]) -> int:
     total = _ANSWER_HEAD + sum(_MESSAGE + _item_tokens(item) for item in items)
     if isinstance(document.get("instructions"), str):
         total += _MESSAGE + count(document["instructions"])
-    return total + (_json_tokens(document["tools"]) if document.get("tools") else 0)
+    return total + (count_json(document["tools"]) if document.get("tools") else 0)
 
 
 def _item_tokens(item: _Item) -> int:
     if item.get("type") in ("function_call", "function_call_output"):
-        return _json_tokens({name: item[name] for name in ("name", "arguments", "output") if name in item})
+        return count_json({name: item[name] for name in ("name", "arguments", "output") if name in item})
     content = item.get("content")
     images = sum(part.get("type") == "input_image" for part in content) if isinstance(content, list) else 0
     return sum(count(text) for text in _texts(item)) + images * _IMAGE
-
-
-def _json_tokens(value: Any) -> int:
-    return count(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
 
 
 def _tools(document: Mapping[str, Any], choice: Any) -> tuple[Tool, ...]:

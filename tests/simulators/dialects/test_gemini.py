@@ -234,3 +234,20 @@ def test_no_key_is_403_and_a_wrong_one_400(providers: SimulatedProviders, client
     with pytest.raises(errors.ClientError, match="API key not valid") as caught:
         client.models.generate_content(model=MODEL, contents="Hi")
     assert caught.value.code == 400
+
+
+@pytest.mark.parametrize(
+    ("model", "reported"), [("gemini-embedding-001", False), ("gemini-embedding-2", True)]
+)
+def test_embeds_with_or_without_saying_what_it_cost(
+    providers: SimulatedProviders, model: str, reported: bool
+) -> None:
+    content = {"parts": [{"text": "hello"}]}
+    one = {"model": f"models/{model}", "content": content, "outputDimensionality": 4}
+    with connect(providers) as sock:
+        path = f"/gemini/v1beta/models/{model}:batchEmbedContents"
+        sock.sendall(request_bytes(path, {"requests": [one, one]}, {"x-goog-api-key": "k"}))
+        answer = json.loads(hear(sock).body)
+    assert [len(embedding["values"]) for embedding in answer["embeddings"]] == [4, 4]
+    assert ("usageMetadata" in answer) is reported
+    assert providers.bill()[0].input_total == 2
