@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.domain.errors import BadRequest
 
-__all__ = ["build_head", "build_request", "head_prefix"]
+__all__ = ["build_request", "complete", "head_prefix"]
 
 # What a header's name is made of: RFC 9110 5.6.2.
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -44,18 +44,16 @@ def head_prefix(method: str, path: str, host: str, headers: Iterable[tuple[bytes
     return head
 
 
-def build_head(
-    method: str, path: str, host: str, headers: Iterable[tuple[bytes, bytes]], body_length: int
-) -> bytes:
-    """A whole request head; send it as `[head, body]` to spare a large body the copy."""
-    return b"%bcontent-length: %d\r\n\r\n" % (head_prefix(method, path, host, headers), body_length)
+def complete(prefix: bytes, body: bytes) -> bytes:
+    """A whole request from a `head_prefix` and a body."""
+    return b"%bcontent-length: %d\r\n\r\n%b" % (prefix, len(body), body)
 
 
 def build_request(
     method: str, path: str, host: str, headers: Iterable[tuple[bytes, bytes]], body: bytes
 ) -> bytes:
     """A whole HTTP/1.1 request. `path` includes the query; `host` is `Target.authority`."""
-    return build_head(method, path, host, headers, len(body)) + body
+    return complete(head_prefix(method, path, host, headers), body)
 
 
 def _is_visible(text: str) -> bool:

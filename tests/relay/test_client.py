@@ -12,7 +12,7 @@ import pytest
 
 from gateway.relay.calls import Limits, Target, Timeouts, UpstreamFailure
 from gateway.relay.client import Client
-from gateway.relay.requests import build_head, build_request
+from gateway.relay.requests import build_request
 from tests.relay.certificates import Certificates
 from tests.relay.conftest import opened
 from tests.relay.scripted import GET, OK, PATIENT, POST, Recorder, Upstream, rounds
@@ -70,9 +70,10 @@ async def test_a_request_in_pieces_arrives_whole(
     server = upstream if scheme == "http" else secure_upstream
     body = b"x" * 300_000
     recorder = Recorder()
-    client.send(server.target, [build_head("POST", "/", "h", [], len(body)), body], recorder, PATIENT)
+    whole = build_request("POST", "/", "h", [], body)
+    client.send(server.target, [whole[:100], whole[100:]], recorder, PATIENT)
     request = await (await server.accept()).answer()
-    assert request.endswith(b"\r\n\r\n" + body)
+    assert request == whole
     await recorder.over()
 
 
@@ -415,10 +416,11 @@ def reset(peer: socket.socket) -> None:
 
 async def serve_once(listener: socket.socket) -> bytes:
     loop = asyncio.get_running_loop()
-    peer, _ = await loop.sock_accept(listener)
-    with peer:
-        request = await loop.sock_recv(peer, 65_536)
-        await loop.sock_sendall(peer, OK)
+    async with asyncio.timeout(10):
+        peer, _ = await loop.sock_accept(listener)
+        with peer:
+            request = await loop.sock_recv(peer, 65_536)
+            await loop.sock_sendall(peer, OK)
     return request
 
 
@@ -465,7 +467,8 @@ async def test_a_call_is_sent_again_only_once(client: Client) -> None:
         reset(peer)
         recorder = Recorder()
         client.send(target, GET, recorder, PATIENT)
-        fresh, _ = await asyncio.get_running_loop().sock_accept(listener)
+        async with asyncio.timeout(10):
+            fresh, _ = await asyncio.get_running_loop().sock_accept(listener)
         reset(fresh)
         failure = await recorder.failed()
     assert failure.kind == "closed"
