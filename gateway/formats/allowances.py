@@ -9,7 +9,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["AUDIO_BYTES_PER_TOKEN", "MESSAGE_TOKENS", "TOOLS_TOKENS", "audio_tokens_max", "image_tokens_max"]
+__all__ = [
+    "BASE_TOKENS",
+    "MESSAGE_TOKENS",
+    "SCHEMA_TOKENS",
+    "TOOLS_TOKENS",
+    "TOOL_TOKENS",
+    "audio_tokens_max",
+    "image_tokens_max",
+]
 
 # Every OpenAI prompt ends in `<|im_start|>assistant<|im_sep|>` and may begin with a system message of the
 # provider's; other makers' templates are of the same size.
@@ -39,7 +47,7 @@ _LOW, _HIGH = 2_833, 2_833 + 8 * 5_667
 
 # The thinnest stream OpenAI or Google accept, MP3 at 8 kbit/s, has 1,000 bytes a second, and the most
 # tokens a second any of them counts is 32 (Gemini); base64 makes four bytes of three.
-AUDIO_BYTES_PER_TOKEN: Final = 32
+_AUDIO_BYTES_PER_TOKEN: Final = 32
 _AUDIO_TOKENS_MIN: Final = 100
 
 
@@ -55,4 +63,4 @@ def image_tokens_max(model: str, detail: str | None) -> int:
 
 def audio_tokens_max(base64_chars: int) -> int:
     """The most that an audio clip of so much base64 can cost."""
-    return _AUDIO_TOKENS_MIN + base64_chars // AUDIO_BYTES_PER_TOKEN
+    return _AUDIO_TOKENS_MIN + base64_chars // _AUDIO_BYTES_PER_TOKEN

@@ -84,9 +84,9 @@ class StreamMeter(Protocol):
 
     `feed` takes the upstream's bytes as they came and returns those that may go to the client now: all
     but an incomplete trailing event (it might have to be withheld), the usage-only event that the client
-    did not ask for (dropped), and the terminal event, which waits for the close record. `finish` is
-    called once, at the end of the stream, and returns what was held back. Whatever the chunking, the
-    concatenation is the same.
+    did not ask for (dropped), and what waits for the close record: the terminal event, and a usage report
+    before it (until anything else follows it). `finish` is called once, at the end of the stream, and
+    returns what was held back. Whatever the chunking, the concatenation is the same.
     """
 
     @property

@@ -46,6 +46,7 @@ _DONE: Final = b"[DONE]"
 # Every usage object of this dialect has a member whose name ends so.
 _TOKENS: Final = b'_tokens"'
 _ERROR: Final = b'"error"'
+_FINISHED: Final = re.compile(rb'"finish_reason"\s*:\s*"')
 _NOT_ZERO: Final = re.compile(rb"[1-9]")
 # After the terminal event nothing is expected; more than this of it is not kept.
 _HELD_BYTES_MAX: Final = 64 * 1024
@@ -95,7 +96,7 @@ class OpenAIMeter:
         block = self._framer.feed(data)
         if not block or self._cut:
             return b""
-        if self._identity is not None and not self._ended and not _deserves_reading(block):
+        if self._identity is not None and not self._held and not _deserves_reading(block):
             self._transcript.keep(block)
             return block
         return self._sift(block)
@@ -131,27 +132,35 @@ class OpenAIMeter:
     def _sift(self, block: bytes) -> bytes:
         """Read those events of a block that deserve it; returns what may go on now."""
         if self._ended:
-            self._hold(block)
+            if len(self._held) < _HELD_BYTES_MAX:
+                self._held += block[:_HELD_BYTES_MAX]
             return b""
-        runs, at = [], 0
+        relayed: list[bytes] = []
+        at = 0
         for start, end in self._to_read(block):
             fate = self._read(block[start:end])
             if fate == "relay":
                 continue
-            runs.append(block[at:start])
+            self._pass_on(block[at:start], relayed)
             at = end
-            if fate == "hold":
-                self._hold(block[start:])
-                at = len(block)
-                break
-        runs.append(block[at:])
-        relay = b"".join(runs)
-        if relay:
-            self._transcript.keep(relay)
-        return relay
+            if fate == "wait":
+                relayed.append(self._held)
+                self._held = block[start:end]
+                self._transcript.keep(self._held)
+            elif fate == "end":
+                self._held += block[start:]
+                return b"".join(relayed)
+        self._pass_on(block[at:], relayed)
+        return b"".join(relayed)
 
-    def _hold(self, data: bytes) -> None:
-        self._held = (self._held + data)[:_HELD_BYTES_MAX]
+    def _pass_on(self, run: bytes, relayed: list[bytes]) -> None:
+        """Relay a run of events, and before it the report that waited for something to follow it."""
+        if self._held and not run.strip(b"\r\n"):
+            self._held += run
+        elif run:
+            self._transcript.keep(run)
+            relayed += (self._held, run)
+            self._held = b""
 
     def _to_read(self, block: bytes) -> Iterator[tuple[int, int]]:
         """The events to read, as ranges: the first ones until one has named the model, then by needle."""
@@ -164,14 +173,18 @@ class OpenAIMeter:
                     break
         yield from _noteworthy(block, at)
 
-    def _read(self, raw: bytes) -> Literal["relay", "drop", "hold"]:
-        """Take in one event, and say what becomes of it. From one to be held on, everything is held."""
+    def _read(self, raw: bytes) -> Literal["relay", "wait", "drop", "end"]:
+        """Take in one event, and say what becomes of it.
+
+        A report that may be the stream's last word waits for what follows: at the end of the stream it goes
+        out after the close record, as the end itself does.
+        """
         event = read_event(raw)
         if event is None:
             return "relay"
         if event.data.strip() == _DONE:
             self._ended = self._understood = True
-            return "hold"
+            return "end"
         envelope = open_envelope(event.data)
         if envelope is None:
             return "relay"
@@ -185,9 +198,10 @@ class OpenAIMeter:
         self._keep_usage(envelope)
         # Only a chunk that carries nothing but usage may be withheld: DeepSeek puts usage and the last
         # delta into one chunk.
-        if self._intent.wants_usage or error is not None or not is_empty(envelope.choices):
-            return "relay"
-        return "drop"
+        only_usage = is_empty(envelope.choices)
+        if only_usage and error is None and not self._intent.wants_usage:
+            return "drop"
+        return "wait" if only_usage or _FINISHED.search(envelope.choices) else "relay"
 
     def _keep_usage(self, envelope: Envelope) -> None:
         """The last report counts, since figures are cumulative; but zeros take nothing back."""

@@ -34,6 +34,8 @@ _BOM: Final = b"\xef\xbb\xbf"
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 # Two line ends in a row. A CR before LF is half a line end, so it may not stand for a whole one.
 _BOUNDARY: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+# Unless a CR stands last, two line ends at the end of a read end an event.
+_WHOLE: Final = (b"\n\n", b"\r\n\r\n")
 _BLANK: Final = re.compile(rb"[\r\n]+")
 
 
@@ -64,11 +66,12 @@ class EventFramer:
         """Raise UpstreamFailed when a single event grows beyond the bound."""
         if not self._pending:
             # The common read ends with an event: nothing is searched, nothing is copied.
-            if data.endswith(b"\n\n") and b"\r" not in data:
+            if data.endswith(_WHOLE):
                 return data
-            end = _last_boundary(data)
+            end = _last_boundary(data, len(data))
         else:
-            end = _last_boundary(self._seam + data) - len(self._seam)
+            seamed = self._seam + data
+            end = _last_boundary(seamed, len(seamed)) - len(self._seam)
         if end < 0 or (end == 0 and not self._pending):
             self._keep(data)
             return b""
@@ -114,17 +117,17 @@ class EventReader:
         return [(raw, read_event(raw)) for raw in split_events(self._framer.rest())]
 
 
-def _last_boundary(data: bytes) -> int:
-    """Where the last whole event ends; -1 where none does.
+def _last_boundary(data: bytes, stop: int) -> int:
+    """Where the last event ends that is whole before `stop`; -1 where none is.
 
     A boundary contains LF LF, LF CR or CR CR, so three backward searches find the last one.
     """
-    at = data.rfind(b"\n\n")
+    at = data.rfind(b"\n\n", 0, stop)
     end = at + 2 if at >= 0 else -1
-    if b"\r" not in data:
+    if data.find(b"\r", max(end, 0), stop) < 0:
         return end
     for needle in (b"\n\r", b"\r\r"):
-        at = data.rfind(needle)
+        at = data.rfind(needle, 0, stop)
         # A CR in the last place may be half of a CRLF whose LF is still to come: not an end yet.
         if at >= 0 and at + 2 == len(data):
             at = data.rfind(needle, 0, at + 1)
@@ -141,8 +144,7 @@ def event_end(block: bytes, at: int) -> int:
 
 def event_around(block: bytes, at: int) -> tuple[int, int]:
     """The range of the event that the byte at `at` is in, without blank lines before it."""
-    # One byte more, so that no CR stands last and seems to be half a line end.
-    start = max(_last_boundary(block[: at + 1]), 0)
+    start = max(_last_boundary(block, at), 0)
     blank = _BLANK.match(block, start)
     return start if blank is None else blank.end(), event_end(block, at)
 
