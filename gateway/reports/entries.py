@@ -52,11 +52,17 @@ def parts(entry: Any) -> Parts:
 
 
 def read(
-    conn: Connection, wanted: Wanted, edges_us: tuple[int, ...], start_us: int, end_us: int
+    conn: Connection,
+    wanted: Wanted,
+    edges_us: tuple[int, ...],
+    start_us: int,
+    end_us: int,
+    *,
+    most_rows: int = MOST_ROWS,
 ) -> list[SumRow]:
     """Sums of the entries admitted in `[start_us, end_us)`, ordered as `rollups.read` orders them.
 
-    BadRequest when there are more than MOST_ROWS.
+    BadRequest when there are more than `most_rows`.
     """
     sums: dict[_Key, list[int]] = {}
     wants_tags = any(name.startswith(TAG) for name in wanted.named)
@@ -70,8 +76,8 @@ def read(
             dimensions["meter"] = meter
             group = tuple([dimensions.get(name, "") for name in wanted.groups])
             _add(sums, (bucket, group, meter if wanted.by_meter else ""), figures)
-        if len(sums) > MOST_ROWS:
-            raise _too_many()
+        if len(sums) > most_rows:
+            raise _too_many(most_rows)
     shown = [MEASURES.index(measure) for measure in wanted.measures]
     return [SumRow(*key, tuple([sums[key][index] for index in shown])) for key in sorted(sums)]
 
@@ -106,10 +112,10 @@ def _statement(wanted: Wanted, start_us: int, end_us: int) -> Select[Any]:
     return joined.where(tests, wanted.selection.condition(columns))
 
 
-def _too_many() -> BadRequest:
+def _too_many(most_rows: int) -> BadRequest:
     return BadRequest(
         "invalid_value",
-        f"The report would have more than {MOST_ROWS:,} rows.",
+        f"The report would have more than {most_rows:,} rows.",
         hint="Ask for a shorter period or fewer groups, or for one end user or tag at a time.",
         param="group_by",
     )

@@ -51,14 +51,11 @@ class Rendering(Protocol):
 
 
 def file_name(report: Report, query: Query) -> str:
-    """What a downloaded report is called: its name and the dates of its period, in its zone."""
+    """What a downloaded report is called: its name and the dates of its period, or today's, in its zone."""
+    instants = (query.start_us, query.end_us) if "start" in report.parameters else (query.now_us,)
     place = zone(query.timezone)
-    days = [
-        (EPOCH + timedelta(microseconds=at_us)).astimezone(place).date().isoformat()
-        for at_us in (query.start_us, query.end_us)
-    ]
-    dated = "-".join(days) if "start" in report.parameters else days[1]
-    return f"{report.name}-{dated}.{query.format}"
+    dates = [(EPOCH + timedelta(microseconds=at_us)).astimezone(place).date() for at_us in instants]
+    return f"{report.name}-{'-'.join(date.isoformat() for date in dates)}.{query.format}"
 
 
 class JsonRendering:

@@ -38,7 +38,9 @@ class Selection:
 
 def stream(conn: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
     """The rows of a statement as they are asked for, however many there are."""
-    return iter(conn.execute(statement, execution_options={"yield_per": ROWS_AT_ONCE}))
+    # Closed with this iterator: whoever stops early must not leave a cursor open on PostgreSQL.
+    with conn.execute(statement, execution_options={"yield_per": ROWS_AT_ONCE}) as result:
+        yield from result
 
 
 def subtree(roots: Sequence[str]) -> Select[Any]:

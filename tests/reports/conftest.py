@@ -30,6 +30,7 @@ LAST_US = instant("2026-11-09T00:00:00Z")
 class Book:
     """A database, and what was posted into it: too much to be shown."""
 
+    url: str
     engine: Engine
     entries: list[Entry]
 
@@ -42,11 +43,17 @@ def book(
     if request.param == "sqlite":
         path = tmp_path_factory.mktemp("book") / "tollgate.db"
         path.write_bytes(sqlite_template)
-        engine = create_engine(f"sqlite:///{path}")
+        yield from _filled(f"sqlite:///{path}")
     else:
         server: Postgres = request.getfixturevalue("postgres")
-        engine = create_engine(server.create(server.migrated_template()))
+        url = server.take()
+        yield from _filled(url)
+        server.give_back(url)
+
+
+def _filled(url: str) -> Iterator[Book]:
+    engine = create_engine(url)
     entries = generate(3_000, seed=7, start_us=FIRST_US, end_us=LAST_US)
     posted_book(engine, entries)
-    yield Book(engine, entries)
+    yield Book(url, engine, entries)
     engine.dispose()
