@@ -7,12 +7,12 @@ newest hash is kept apart (`meta`), so a changed, missing or cut-off row shows i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, Row, insert, select, text, update
 
 from gateway.store.tables import audit, meta
 
@@ -20,6 +20,7 @@ __all__ = ["AuditEntry", "Verification", "entries", "record", "verify"]
 
 _HEAD: Final = "audit_head"
 _FIRST: Final = "0" * 64
+_PART: Final = 1_000
 
 # Reads the newest hash and keeps every other writer of the log waiting until this transaction ends.
 _LOCK_HEAD = text(
@@ -106,7 +107,7 @@ def verify(conn: Connection) -> Verification:
     """Read the log from its beginning and compare every hash."""
     known = conn.execute(select(meta.c.value).where(meta.c.name == _HEAD)).scalar()
     previous, rows = bytes.fromhex(_FIRST), 0
-    for row in conn.execution_options(yield_per=1000).execute(select(audit).order_by(audit.c.id)):
+    for row in _all_rows(conn):
         rows += 1
         values = row._mapping
         expected = _digest(previous, {name: values[name] for name in _HASHED})
@@ -114,6 +115,18 @@ def verify(conn: Connection) -> Verification:
             return Verification(rows, row.id, is_cut=False)
         previous = row.hash
     return Verification(rows, None, is_cut=previous.hex() != (known or _FIRST))
+
+
+def _all_rows(conn: Connection) -> Iterator[Row[Any]]:
+    """The log from its beginning, a part at a time: it may be longer than memory is wide."""
+    last = 0
+    while True:
+        query = select(audit).where(audit.c.id > last).order_by(audit.c.id).limit(_PART)
+        part = conn.execute(query).all()
+        yield from part
+        if len(part) < _PART:
+            return
+        last = part[-1].id
 
 
 _HASHED: Final = ("at", "actor", "action", "object", "before", "after")

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from gateway.api.admin.budget_bodies import BudgetAnswer, ChangeBudget, CreateBudget, shown_budget
 from gateway.api.admin.operations import Call, Change, Done, Operation, Page, PageQuery, page_of
 from gateway.api.admin.values import given
-from gateway.api.admin.windows import any_budget, open_window, running_window
+from gateway.api.admin.windows import any_budget, open_running, running_window
 from gateway.domain.budget_checks import check_budget
 from gateway.domain.budgets import Budget, cap_from_text
 from gateway.store.accounts import living_account
@@ -51,7 +51,7 @@ def _create(conn: Connection, call: Call[CreateBudget, None]) -> Done:
     record = create_budget(conn, new)
     if new.each is None:
         # Opened now, so that the answer says what the running window has already seen.
-        open_window(conn, new, "", call.now_us)
+        open_running(conn, new, "", call.now_us)
     answer = shown_budget(record, running_window(conn, new, None, call.now_us))
     return Done(answer, Change("budget.create", new.id, None, answer), record.revision)
 

@@ -22,6 +22,10 @@ _ID: Final = re.compile(r"[0-9A-Za-z_.-]{1,64}", re.ASCII)
 _KEY_MAX_CHARACTERS: Final = 255
 
 
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """The query of an operation that takes none."""
+
+
 def bearer(request: Request) -> str:
     """The admin key of the Authorization header; Unauthenticated when there is none."""
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
@@ -102,7 +106,7 @@ def read_query(request: Request, kind: Any) -> Any:
             )
         given[name] = value
     try:
-        read = msgspec.convert(given, msgspec.Struct if kind is None else kind, strict=False)
+        read = msgspec.convert(given, kind or Nothing, strict=False)
     except msgspec.ValidationError as error:
         raise _not_valid(str(error), kind, "parameter") from None
     _refuse_nul(given, "")

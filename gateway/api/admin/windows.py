@@ -20,9 +20,9 @@ from gateway.domain.tenancy_checks import check_label
 from gateway.store.budget_changes import Increase, increase_window, list_increases, living_budget
 from gateway.store.budgets import BudgetRecord, record_by_id
 from gateway.store.window_figures import WindowFigures, list_windows, window_at
-from gateway.store.windows import Opening, open_windows
+from gateway.store.windows import Opening, open_window
 
-__all__ = ["OPERATIONS", "any_budget", "open_window", "running_window"]
+__all__ = ["OPERATIONS", "any_budget", "open_running", "running_window"]
 
 
 class CreateIncrease(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -73,9 +73,10 @@ def running_window(conn: Connection, rule: Budget, subject: str | None, now_us: 
     return WindowFigures(None, subject or "", now.start_us, now.end_us, rule.cap, 0, 0, 0, 0, 0, 0)
 
 
-def open_window(conn: Connection, rule: Budget, subject: str, now_us: int) -> int:
+def open_running(conn: Connection, rule: Budget, subject: str, now_us: int) -> int:
     now = _window_of(rule, now_us)
-    [opened] = open_windows(conn, [Opening(rule.id, subject, now.start_us, now.end_us)])
+    opened = open_window(conn, Opening(rule.id, subject, now.start_us, now.end_us))
+    assert opened is not None, "the budget was read in this transaction"
     return opened.window
 
 
@@ -103,7 +104,7 @@ def _increase(conn: Connection, call: Call[CreateIncrease, None]) -> Done:
     if not amount:
         raise BadRequest("invalid_value", "amount raises nothing.", hint="Give more than 0.", param="amount")
     _check_subject(rule, body.subject)
-    win = open_window(conn, rule, body.subject, call.now_us)
+    win = open_running(conn, rule, body.subject, call.now_us)
     increase = increase_window(
         conn,
         win,
