@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+import sys
+
+from gateway.demo.play import play
 from gateway.serving import serve
 
 __all__ = ["main"]
@@ -11,6 +14,8 @@ __all__ = ["main"]
 
 def main() -> int:
     """Serve, until the rest of the command line joins."""
+    if "demo" in sys.argv:
+        return play(stay="--exit" not in sys.argv)
     return serve(os.environ, None, 1)
 
 

@@ -54,6 +54,8 @@ def allowed(module: Module, target: str) -> bool:
         return True
     if module.floor == "simulators" or len(parts) == 1:
         return False
+    if parts[1] == "simulators":
+        return module.floor == "demo"
     own = LEVEL.get(module.floor, GROUND.get(module.name.removeprefix("gateway."), 0))
     if parts[1] in GROUND:
         return own >= GROUND[parts[1]] or module.floor == "cli"

@@ -1,0 +1,1 @@
+"""The main job, live: a gateway on simulated providers over real sockets, watched from outside."""
