@@ -43,17 +43,28 @@ class Adopter:
         self._boot_id = boot_id
         self._host = host
         self._clock = clock
+        self._in_hand: asyncio.Future[None] | None = None
         self.adopted = 0  # journals taken to their end
         self.interrupted = 0  # calls closed for their dead workers
         self.waiting: set[str] = set()  # dead journals that the database did not take yet
         self.foreign: set[str] = set()  # journals of another database, left alone
 
     async def adopt_all(self) -> None:
-        """Take over whatever is dead, one after the other."""
+        """Take over whatever is dead, one after the other.
+
+        Cancelled, it goes on to the end of the journal in hand: nobody may find its lock free while a thread
+        of ours still writes to it.
+        """
         loop = asyncio.get_running_loop()
         for journal in await loop.run_in_executor(None, list_journals, self._parent):
             if journal != self._own and journal not in self.foreign:
-                await self._adopt(journal)
+                self._in_hand = asyncio.ensure_future(self._adopt(journal))
+                await asyncio.shield(self._in_hand)
+
+    async def quiet(self) -> None:
+        """Wait for the journal in hand."""
+        if self._in_hand is not None:
+            await asyncio.wait((self._in_hand,))
 
     async def _adopt(self, journal: str) -> None:
         loop = asyncio.get_running_loop()

@@ -244,7 +244,11 @@ class Holds:
 
     def refusal(self) -> Unavailable:
         """Why `take` takes nothing although every window has room."""
-        return journal_full(self._journal.used_bytes, self._journal.limit_bytes, self._journal.failure)
+        return journal_full(
+            self._journal.used_bytes,
+            self._journal.limit_bytes,
+            self._journal.refusal or str(self._journal.failure or ""),
+        )
 
     def interrupt_all(self) -> None:
         """Close what still runs with its last checkpoint, as an adopter would."""

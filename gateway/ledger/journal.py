@@ -77,6 +77,7 @@ class Journal:
         self.header = header
         self.failure: OSError | None = None  # of the last write or fsync
         self.is_closed = False
+        self.refusal = ""  # why no call is taken, for good
         self.is_broken = False  # an fsync failed: nothing written since the one before it counts as synced
         self.seq = 1
         self.written_seq = self.synced_seq = 1
@@ -144,7 +145,12 @@ class Journal:
     @property
     def is_full(self) -> bool:
         """Whether one more call might not find room for its close."""
-        return self._bytes + (self._running + 1) * CLOSE_RESERVE > self._limit or self.is_broken
+        is_long = self._bytes + (self._running + 1) * CLOSE_RESERVE > self._limit
+        return is_long or self.is_broken or bool(self.refusal)
+
+    def refuse(self, reason: str) -> None:
+        """Take no call any more; those that run are closed as always."""
+        self.refusal = reason
 
     @property
     def segments(self) -> list[Segment]:

@@ -110,6 +110,7 @@ class Ledger:
         self._timer = timer
         self._wait_s = wait_s
         self.journal = journal
+        self._courier_task: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._is_stopping = False
         self._finisher: Finisher | None = None  # once it stops
@@ -128,7 +129,7 @@ class Ledger:
             on_finished=self._was_finished,
         )
         wake = self.courier.wake
-        self._openings = Openings(self.book, database, clock, timer)
+        self.openings = Openings(self.book, database, clock, timer)
         self.shown = Shown(self.book, header.journal, clock, wake=wake)
         self.asks = Asks(
             self.book,
@@ -137,13 +138,13 @@ class Ledger:
             clock,
             timer,
             wake=wake,
-            open_windows=self._openings.present,
+            open_windows=self.openings.present,
             on_refused=self.shown.refused,
         )
         self.returns = Returns(self.book, header.journal, clock, last_seq=lambda: journal.seq, wake=wake)
         self.poster = Poster(self.book, journal, clock, wake=wake)
         self.watcher = Watcher(
-            self.book, header.journal, database, clock, self._openings, self.asks, self.returns
+            self.book, header.journal, database, clock, self.openings, self.asks, self.returns
         )
         self.adopter = Adopter(
             place.journals,
@@ -202,11 +203,11 @@ class Ledger:
         return ledger
 
     def _run(self) -> None:
+        self._courier_task = asyncio.create_task(self._supervised(self.courier.run))
         self._tasks = [
             asyncio.create_task(work)
             for work in (
                 self._supervised(self.journal.run),
-                self._supervised(self.courier.run),
                 self._beat(POLL_S, self.watcher.poll),
                 self._beat(SHOW_S, self._show),
                 self._beat(ADOPT_S, self.adopter.adopt_all),
@@ -262,12 +263,13 @@ class Ledger:
         await self.journal.close()
 
     async def _end_background(self) -> None:
-        """End the beats; the courier by itself, so that the outcome of what it carries is known."""
-        background, self._tasks = self._tasks, []
-        await asyncio.gather(*background[1:2])
-        for task in background:
+        """End the beats. Nobody is cut off with a transaction under way or a dead worker's file in hand."""
+        if self._courier_task is not None:
+            await self._courier_task
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.adopter.quiet()
 
     async def _finish(self, limit_s: float) -> bool:
         if self.courier.is_finished or self.journal.is_broken:
@@ -301,6 +303,7 @@ class Ledger:
         for state in self.book:
             state.lease, state.answered = standing.leases.get(state.id, (0, 0))
             state.returning = 0
+        self.returns.resynced(standing.leases)
         self.asks.resume()
 
     def _was_finished(self) -> None:
@@ -308,6 +311,7 @@ class Ledger:
             "journal %s was finished, or its database restored, while this worker lives: it must not go on",
             self.journal_id,
         )
+        self.journal.refuse("its journal was finished by somebody else")
         self.asks.refuse_all(refusals.away("this worker's journal was finished by somebody else"))
 
     # The slow way in.
@@ -371,7 +375,7 @@ class Ledger:
     async def balance(self, budget: Budget, subject: str) -> Balance:
         """The present window's figures, its row read now."""
         line = self.book.line(budget, subject)
-        await self._openings.present([line])
+        await self.openings.present([line])
         window = line.at(budget, self._clock.now_us())
         if window is None:
             raise refusals.away(self.courier.away_reason)
@@ -397,9 +401,10 @@ class Ledger:
     def health(self) -> Health:
         """How it stands with the database, the journal and what dead workers left."""
         journal, courier = self.journal, self.courier
+        away = [since for since in (courier.away_since_us, self.watcher.away_since_us) if since is not None]
         return Health(
-            database_away_since_us=courier.away_since_us,
-            database_reason=courier.away_reason,
+            database_away_since_us=min(away, default=None),
+            database_reason=courier.away_reason or self.watcher.away_reason,
             journal_bytes=journal.used_bytes,
             journal_limit_bytes=journal.limit_bytes,
             journal_failure=str(journal.failure or ""),

@@ -52,6 +52,11 @@ class Openings:
         await asyncio.shield(self._task(line, opening))
         return line.windows.get(opening.starts_at_us)
 
+    async def quiet(self) -> None:
+        """Wait for those under way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks.values())
+
     def _task(self, line: Line, opening: Opening) -> asyncio.Task[GatewayError | None]:
         task = self._tasks.get(opening)
         if task is None:

@@ -59,7 +59,7 @@ def away(reason: str) -> Unavailable:
     )
 
 
-def journal_full(used_bytes: int, limit_bytes: int, failure: OSError | None) -> Unavailable:
+def journal_full(used_bytes: int, limit_bytes: int, failure: str) -> Unavailable:
     """Nothing can be written down, so nothing may be sent."""
     what = f"cannot be written ({failure})" if failure else f"is full ({used_bytes} of {limit_bytes} bytes)"
     return Unavailable(

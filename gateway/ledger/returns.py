@@ -7,7 +7,7 @@ nothing free answers all the same, and so does one whose own calls wait.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Connection
@@ -42,6 +42,7 @@ class Returns:
         self._last_seq = last_seq
         self._wake = wake
         self._due: dict[WindowState, int] = {}
+        self._orphans: dict[int, int] = {}
 
     def heard(self, watched: Sequence[Watched]) -> None:
         """Take in what a poll read, and note which windows are to be returned or answered."""
@@ -78,12 +79,13 @@ class Returns:
     def _is_idle(state: WindowState, now_us: int) -> bool:
         return now_us >= state.ends_at_us or not 0 <= now_us - state.used_at_us < IDLE_US
 
-    def all(self) -> None:
-        """The worker stops: everything free goes back."""
-        for state in self._book:
-            if state.free > 0:
-                self._due.setdefault(state, state.recall)
-        self._wake()
+    def resynced(self, leases: Mapping[int, tuple[int, int]]) -> None:
+        """Leases of windows that this worker has forgotten (granted, unheard) go back as they are."""
+        self._orphans = {
+            window: amount for window, (amount, _) in leases.items() if window not in self._book.windows
+        }
+        if self._orphans:
+            self._wake()
 
     def next_errand(self) -> Errand | None:
         """One transaction for what is due; the figures are taken now, and leave `free` now."""
@@ -93,16 +95,18 @@ class Returns:
             amount = max(0, state.free)
             state.returning += amount
             batch.append((state, amount, recall))
-        if not batch:
-            return None
         returns = [(state.id, amount, recall, state.in_flight) for state, amount, recall in batch]
+        orphans, self._orphans = self._orphans, {}
+        returns += [(window, amount, 0, 0) for window, amount in orphans.items()]
+        if not returns:
+            return None
         return Errand(
             RETURN,
             give_back,
             (self._journal, returns),
             self._last_seq(),
             heard=lambda _: self._returned(batch),
-            failed=lambda _: self._undone(batch),
+            failed=lambda _: self._undone(batch, orphans),
         )
 
     @staticmethod
@@ -114,8 +118,8 @@ class Returns:
             state.answered = recall
             state.shown_held = state.in_flight
 
-    @staticmethod
-    def _undone(batch: Sequence[tuple[WindowState, int, int]]) -> None:
+    def _undone(self, batch: Sequence[tuple[WindowState, int, int]], orphans: Mapping[int, int]) -> None:
+        self._orphans.update(orphans)
         # Nothing happened, certainly; the next poll finds it due again.
         for state, amount, _ in batch:
             state.returning -= amount

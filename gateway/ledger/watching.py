@@ -49,6 +49,8 @@ class Watcher:
         self._asks = asks
         self._returns = returns
         self._changed: set[str] = set()
+        self.away_since_us: int | None = None  # since when the poll has failed, and why
+        self.away_reason = ""
 
     def changed(self, budgets: set[str]) -> None:
         """These budgets are looked at in the next poll although nothing of them is in use."""
@@ -62,9 +64,12 @@ class Watcher:
             await self.look_at(
                 [each for each in self._book if _is_used(each, now_us) or each.line.budget.id in changed]
             )
-        except (DatabaseFailed, DatabaseUnknown):
+        except (DatabaseFailed, DatabaseUnknown) as error:
             self._changed |= changed
+            self.away_since_us = self.away_since_us or now_us
+            self.away_reason = str(error)
             return
+        self.away_since_us, self.away_reason = None, ""
         self._forget(now_us)
         await self._ahead(now_us)
 

@@ -171,22 +171,50 @@ class Workbench:
     async def driven(self, ledger: Ledger, work: Awaitable[T]) -> T:
         """Carry the worker's errands until the work is done; time does not pass."""
         task = asyncio.ensure_future(work)
-        while not task.done():
+        patience = asyncio.get_running_loop().time() + 10
+        while asyncio.get_running_loop().time() < patience:
+            if task.done():
+                return await task
             if not await ledger.courier.step():
                 await tick()
-        return await task
+        task.cancel()
+        raise AssertionError("it waits for something that only time or another worker brings")
 
     async def settle(self, ledger: Ledger) -> None:
-        """Sync the journal and carry every errand there is."""
+        """Let everything under way come to its end: openings, the journal's disk, every errand."""
+        await tick()
+        await ledger.openings.quiet()
         await tick()
         await ledger.journal.sync()
         while await ledger.courier.step():
             pass
 
+    async def until(self, ledger: Ledger, condition: Callable[[], object]) -> None:
+        """Settle until something is so."""
+        for _ in range(200):
+            if condition():
+                return
+            await self.settle(ledger)
+        raise AssertionError("it never came to be so")
+
     async def poll(self, ledger: Ledger) -> None:
         """One poll and what follows from it."""
         await ledger.watcher.poll()
         await self.settle(ledger)
+
+    async def together(self, work: Awaitable[T], *ledgers: Ledger) -> T:
+        """Drive these workers, a poll and 50 ms at a time, until the work is done."""
+        task = asyncio.ensure_future(work)
+        for _ in range(200):
+            for ledger in ledgers:
+                await self.settle(ledger)
+                if task.done():
+                    return await task
+                await self.poll(ledger)
+            self.timer.advance(0.05)
+            await tick()
+        task.cancel()
+        raise AssertionError("nothing came of it in ten seconds")
 
     async def rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """What SQL has."""
