@@ -45,7 +45,7 @@ _SERVE: Final = "import os\nfrom gateway.serving import serve\nraise SystemExit(
 
 
 def eventually(look: Callable[[], T | None], what: str, limit_s: float = 20.0) -> T:
-    """The first answer of `look` that is not None or False; an AssertionError naming `what` after the limit."""
+    """The first answer of `look` that is neither None nor False; an error naming `what` after the limit."""
     deadline = time.monotonic() + limit_s
     while True:
         found = look()
@@ -84,7 +84,7 @@ class Answer:
 
 
 class Stream:
-    """An answer as it comes. Leave it early with `close`, which the gateway sees as a client that hangs up."""
+    """An answer as it comes. Left early with `close`, the gateway sees a client that hangs up."""
 
     def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
         self._connection = connection
