@@ -207,7 +207,15 @@ def _apart(modalities: list[str]) -> frozenset[str]:
 
 def prompt_texts(body: bytes) -> list[list[str]]:
     """The texts of each message, and those of the tools and the reply's schema."""
-    request = json.loads(body.decode("utf-8", "replace"))
+    text = body.decode("utf-8", "replace")
+    try:
+        return _texts_in(json.loads(text))
+    except RecursionError:
+        # Read with less room on the stack than when it was first read: its text is the whole body at most.
+        return [[text]]
+
+
+def _texts_in(request: dict[str, Any]) -> list[list[str]]:
     texts = [_message_texts(message) for message in request["messages"]]
     for key in ("tools", "functions", "response_format"):
         if request.get(key):

@@ -15,7 +15,15 @@ from gateway.domain.errors import BadRequest
 from gateway.domain.usage import input_total, output_total
 from gateway.formats import openai_chat, openai_completions
 from gateway.formats.base import Format, Intent, Report
-from tests.formats.playing import Case, Played, any_intent, cases, play, recordings_or_skip
+from tests.formats.playing import (
+    Case,
+    CharCounter,
+    Played,
+    any_intent,
+    cases,
+    play,
+    recordings_or_skip,
+)
 
 FORMATS: dict[str, Format] = {"chat": openai_chat.FORMAT, "completions": openai_completions.FORMAT}
 OWN = [(api, case) for api, format_ in FORMATS.items() for case in cases(format_.name)]
@@ -206,3 +214,47 @@ def test_refused_requests_are_the_providers_to_refuse() -> None:
         openai_chat.FORMAT.read(
             "", b'{"model":"m","max_tokens":-1,"messages":[{"role":"user","content":null}]}'
         )
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> tuple[str, bytes, bytes]:
+    """A request and a reply of our own, with bytes cut out, put in and turned around in both."""
+    api, case = draw(st.sampled_from(OWN))
+    spans = [draw(damage(text)) for text in (case.request or b"", case.reply)]
+    return api, spans[0], spans[1]
+
+
+@st.composite
+def damage(draw: st.DrawFn, text: bytes) -> bytes:
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(text)))
+        end = draw(st.integers(start, min(start + 40, len(text))))
+        junk = draw(
+            st.binary(max_size=6)
+            | st.sampled_from([b"\n\n", b"null", b"[]", b"{", b'"', b"-1", b"1e999", b"\\ud800", b'"usage":'])
+        )
+        text = text[:start] + junk + text[end:]
+    return text
+
+
+@settings(max_examples=400, deadline=None)
+@given(damaged())
+def test_damage_is_answered_and_never_crashes(made: tuple[str, bytes, bytes]) -> None:
+    """A request is read or refused; a reply is relayed to its last byte, whatever it holds."""
+    api, request, reply = made
+    format_ = FORMATS[api]
+    intent = any_intent()
+    try:
+        intent = format_.read("", request)
+        json.loads(format_.upstream_body(request, intent, "other", "max_tokens", 3))
+        format_.prompt_tokens(request, CharCounter())
+    except BadRequest:
+        pass
+    played = play(format_, replace(intent, wants_usage=True), reply, sizes_of([7]))
+    assert played.relayed + played.held == reply
+    meter = format_.meter(intent)
+    meter.feed(reply)
+    assert meter.cut({"output": 1}).endswith(b"data: [DONE]\n\n")
+    report, _ = format_.read_reply(reply, intent)
+    assert report is None or all(quantity > 0 for quantity in report.usage.values())
+    assert isinstance(format_.reply_text(reply), str)

@@ -60,7 +60,8 @@ def test_events_are_relayed_as_they_complete() -> None:
 def test_what_follows_the_end_is_held_with_it_up_to_a_bound() -> None:
     meter = FORMAT.meter(any_intent())
     assert meter.feed(chunk("a") + DONE + b": bye\n\n") == chunk("a")
-    assert meter.feed(b": still here\n\n" * 10_000) == b""
+    for _ in range(3):
+        assert meter.feed(b": still here\n\n" * 10_000) == b""
     held = meter.finish()
     assert held.startswith(DONE + b": bye\n\n: still")
     assert len(held) < 65 * 1024
@@ -147,6 +148,14 @@ def test_a_stream_of_nothing_readable_is_an_error() -> None:
         assert meter.feed(data) + meter.finish() == data
         assert meter.error is not None
         assert meter.error.code == "unreadable_reply"
+
+
+def test_plain_json_without_usage_has_to_be_counted() -> None:
+    meter = FORMAT.meter(any_intent())
+    meter.feed(b'{"model":"m","choices":[{"index":0,"message":{"content":"Oban"}}]}')
+    meter.finish()
+    assert (meter.report, meter.error, meter.model) == (None, None, "m")
+    assert counted(meter) == 4
 
 
 def counted(meter: StreamMeter) -> int:

@@ -264,3 +264,18 @@ def test_the_prompt_is_counted_as_openais_cookbook_does(counters: dict[str, Tikt
     assert FORMAT.prompt_text(body).split("\n") == [*texts[:6], call, *texts[6:]]
     with_tools = body_of(messages=messages, tools=[{"type": "function"}])
     assert FORMAT.prompt_tokens(with_tools, counter) > expected
+
+
+def test_a_prompt_nested_to_the_limit_is_counted_all_the_same(counters: dict[str, TiktokenCounter]) -> None:
+    """The depth that can be read depends on the stack it is read from."""
+    deepest = b""
+    for depth in range(100, 1_000):
+        deep = b'{"a":' * depth + b"1" + b"}" * depth
+        body = body_of()[:-1] + b',"tools":[{"x":' + deep + b"}]}"
+        try:
+            FORMAT.read("", body)
+        except BadRequest:
+            break
+        deepest = body
+        assert FORMAT.prompt_tokens(body, counters["o200k_base"]) > depth
+    assert deepest

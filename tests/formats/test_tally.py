@@ -119,3 +119,6 @@ def test_seams_are_spaces_after_something_that_is_none() -> None:
     assert last_seam("a one\n\n  two") == 1
     assert last_seam(" " * 50_000) == 0
     assert last_seam("") == 0
+    # One that is far off is not worth the search.
+    assert last_seam("one two" + "\n x" * 5) == 3
+    assert last_seam("one two" + "\n x" * 50) == 0

@@ -187,4 +187,5 @@ def test_a_reply_cut_in_its_midst_still_says_something() -> None:
     assert reply_texts(reply) == ['Dun\n"bar"']
     assert reply_texts(reply[: reply.index(b"bar") + 2]) == ['Dun\n"ba']
     assert reply_texts(reply[: reply.index(b"bar") - 1]) == ["Dun\n"]
+    assert reply_texts(reply[: reply.index(b"\\n") + 1] + b"u00") == ["Dun\\u00"]
     assert reply_texts(b"<html>") == []
