@@ -14,7 +14,7 @@ from gateway.formats.tokens import TiktokenCounter, build_encoding, encoding_nam
 
 __all__ = ["SLICE_CHARS", "Counters"]
 
-SLICE_CHARS = 8_192
+SLICE_CHARS = 4_096
 
 
 class Counters:
