@@ -86,7 +86,7 @@ class Pool:
     # Owner: what connections tell
 
     def release(self, connection: Connection) -> None:
-        if self._waiting and connection.is_usable:
+        if self._waiting:
             self._serve(connection)
         else:
             self._idle[connection] = None

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from gateway.relay.calls import Limits, Target, Timeouts, UpstreamFailure
+from gateway.relay.calls import Handle, Limits, Target, Timeouts, UpstreamFailure
 from gateway.relay.client import Client
 from gateway.relay.requests import build_request
 from tests.relay.certificates import Certificates
@@ -31,7 +31,7 @@ async def test_a_thousand_calls_one_after_the_other_use_one_connection(
             peer = await upstream.accept()
         assert await peer.answer() == POST
         await recorder.over()
-        assert (recorder.status, recorder.body, recorder.ended) == (200, b"ok", True)
+        assert recorder.outcome == (200, [(b"content-length", b"2")], b"ok", True, None)
     assert upstream.accepted == 1
     assert (client.counters.opened, client.counters.reused) == (1, 999)
     assert (client.counters.failed, client.counters.retried) == (0, 0)
@@ -473,6 +473,34 @@ async def test_a_call_is_sent_again_only_once(client: Client) -> None:
         failure = await recorder.failed()
     assert failure.kind == "closed"
     assert client.counters.retried == 1
+
+
+async def test_a_call_that_was_sent_again_is_not_sent_a_third_time(client: Client) -> None:
+    """Also when it is a re-used connection, just come free, that served it the second time."""
+    with bare_listener() as listener:
+        _, peer = await idle_connection(client, listener)
+        reset(peer)
+        recorder = Recorder()
+        handle = Handle(GET, recorder, PATIENT)
+        handle.retried = True
+        client.pools[0].submit(handle)
+        failure = await recorder.failed()
+    assert (failure.kind, failure.request_sent) == ("closed", "no")
+    assert client.counters.retried == 0
+
+
+async def test_a_body_until_close_that_ends_in_a_reset_is_not_complete(
+    client: Client, upstream: Upstream
+) -> None:
+    recorder = Recorder()
+    client.send(upstream.target, POST, recorder, PATIENT)
+    peer = await upstream.accept()
+    await peer.answer(b"HTTP/1.1 200 OK\r\n\r\nsome")
+    await recorder.until(lambda: bool(recorder.data))
+    peer.reset()
+    failure = await recorder.failed()
+    assert (failure.kind, failure.request_sent) == ("closed", "yes")
+    assert failure.detail == "The upstream broke the connection in the middle of its response."
 
 
 async def test_a_request_that_was_never_sent_whole_is_sent_again(client: Client, upstream: Upstream) -> None:

@@ -43,6 +43,7 @@ CASES = [
     Case("chunked, empty", CHUNKED + b"0\r\n\r\n", reused=True),
     Case("chunk extensions", CHUNKED + b'2;a=b;c="d"\r\nok\r\n0\r\n\r\n', body=b"ok", reused=True),
     Case("trailers", CHUNKED + b"2\r\nok\r\n0\r\nx-t: 1\r\ny: 2\r\n\r\n", body=b"ok", reused=True),
+    Case("many chunks", CHUNKED + b"1\r\na\r\n" * 200 + b"0\r\n\r\n", body=b"a" * 200, reused=True),
     Case("until close", H + b"\r\nall there is", body=b"all there is", closes=True),
     Case("until close, nothing", H + b"\r\n", closes=True),
     Case("until close, other coding", H + b"Transfer-Encoding: gzip\r\n\r\nxx", body=b"xx", closes=True),
@@ -124,6 +125,7 @@ def check(case: Case, recorder: Recorder, is_kept: bool) -> None:
     assert recorder.ended == (case.failure is None)
     assert is_kept == case.reused
     assert all(name == name.lower() for name, _ in recorder.headers)
+    assert b"link" not in dict(recorder.headers)  # of an interim response
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

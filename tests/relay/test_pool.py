@@ -10,6 +10,7 @@ import pytest
 from gateway.relay.calls import Limits, Timeouts
 from gateway.relay.client import Client
 from gateway.relay.pool import Pool
+from gateway.relay.requests import build_request
 from tests.relay.conftest import opened
 from tests.relay.scripted import OK, PATIENT, POST, Peer, Recorder, Upstream, rounds
 
@@ -57,6 +58,27 @@ async def test_the_first_byte_timeout_counts_from_the_request(narrow: Client, up
     assert (await recorder.failed()).kind == "first_byte_timeout"
 
 
+async def test_the_first_byte_timeout_begins_anew_once_a_large_request_is_up(
+    narrow: Client, upstream: Upstream
+) -> None:
+    recorder = Recorder()
+    large = build_request("POST", "/", "h", [], b"x" * 30_000_000)
+    narrow.send(upstream.target, large, recorder, TIMEOUTS)
+    peer = await upstream.accept()
+    await peer.reader.readuntil(b"\r\n\r\n")
+    clock = Clock(narrow.pools[0])
+    clock.passes(0)
+    clock.passes(19)
+    await peer.reader.readexactly(30_000_000)
+    await rounds()
+    clock.passes(0)
+    clock.passes(19)
+    assert not recorder.is_over
+    clock.passes(2)
+    failure = await recorder.failed()
+    assert (failure.kind, failure.request_sent) == ("first_byte_timeout", "yes")
+
+
 async def test_dripping_headers_do_not_extend_it(narrow: Client, upstream: Upstream) -> None:
     recorder, peer, clock = await begin(narrow, upstream, b"")
     for byte in b"HTTP/1.1 200 OK\r\nX: y":
@@ -97,6 +119,21 @@ async def test_a_paused_response_does_not_time_out(narrow: Client, upstream: Ups
     assert (await recorder.failed()).kind == "idle_timeout"
 
 
+async def test_a_read_that_was_under_way_does_not_start_a_paused_clock(
+    narrow: Client, upstream: Upstream
+) -> None:
+    recorder = Recorder()
+    handle = narrow.send(upstream.target, POST, recorder, TIMEOUTS)
+    await (await upstream.accept()).request()
+    [connection] = narrow.pools[0]._open
+    handle.pause()
+    connection.data_received(CHUNKED)
+    clock = Clock(narrow.pools[0])
+    clock.passes(0)
+    clock.passes(HOUR_S)
+    assert (recorder.status, recorder.is_over) == (200, False)
+
+
 async def test_a_pause_before_the_response_stops_its_timeout_too(narrow: Client, upstream: Upstream) -> None:
     recorder = Recorder()
     handle = narrow.send(upstream.target, POST, recorder, TIMEOUTS)
@@ -122,6 +159,46 @@ async def test_an_idle_connection_is_closed_when_it_gets_old(narrow: Client, ups
     clock.passes(0.2)
     await peer.gone()
     assert narrow.pools[0].is_quiet
+
+
+async def test_a_connection_that_breaks_in_this_very_round_of_the_loop_is_not_picked(
+    narrow: Client, upstream: Upstream
+) -> None:
+    recorder, _, _ = await begin(narrow, upstream, OK)
+    await recorder.over()
+    [connection] = narrow.pools[0]._open
+    connection._transport.abort()  # what the transport itself does on an error; its loss is told next round
+    second = Recorder()
+    narrow.send(upstream.target, POST, second, TIMEOUTS)
+    await (await upstream.accept()).answer()
+    await second.over()
+    assert (second.body, narrow.counters.retried) == (b"ok", 0)
+
+
+async def test_the_age_of_an_idle_connection_counts_from_its_last_use(
+    narrow: Client, upstream: Upstream
+) -> None:
+    recorder, peer, clock = await begin(narrow, upstream, CHUNKED + b"1\r\na\r\n")
+    clock.passes(29)
+    peer.send(b"0\r\n\r\n")
+    await recorder.over()
+    clock.passes(0)
+    clock.passes(44)
+    await rounds()
+    assert narrow.pools[0].idle == 1
+    clock.passes(1)
+    await peer.gone()
+
+
+async def test_a_connection_whose_end_was_seen_is_not_idle_any_more(
+    narrow: Client, upstream: Upstream
+) -> None:
+    """Under TLS there are rounds of the loop between its end and its loss."""
+    recorder, _, _ = await begin(narrow, upstream, OK)
+    await recorder.over()
+    [connection] = narrow.pools[0]._open
+    connection.eof_received()
+    assert narrow.pools[0].idle == 0
 
 
 @pytest.mark.parametrize(("promise", "kept_s"), [(b"timeout=5, max=9", 4), (b"timeout=900", 45), (b"x", 45)])
