@@ -68,7 +68,9 @@ def write(
     file = SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115 - whoever sends it closes it
     try:
         file.write(writing.begin())
-        file.writelines(writing.rows(rows if query.limit is None else islice(rows, query.limit)))
+        # Not `writelines`: it looks whether the file has outgrown memory only once it has written everything.
+        for piece in writing.rows(rows if query.limit is None else islice(rows, query.limit)):
+            file.write(piece)
         has_more = query.limit is not None and next(rows, None) is not None
         file.write(writing.end(as_of_us, has_more=has_more))
         length = file.tell()

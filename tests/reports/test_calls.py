@@ -73,6 +73,13 @@ def test_pages_join_to_the_whole(book: Book) -> None:
     assert found == [entry.id for entry in newest_first(expected)]
 
 
+def test_a_page_may_end_between_entries_of_one_instant(book: Book) -> None:
+    ordered = newest_first(book.entries)
+    at = next(index for index, entry in enumerate(ordered) if entry.at_us == ordered[index + 1].at_us)
+    answer = ask_json(book.engine, "calls", {**EVERYTHING, "after": ordered[at].id, "limit": "1"})
+    assert [row["id"] for row in answer["rows"]] == [ordered[at + 1].id]
+
+
 def test_a_page_that_ends_with_the_rows_has_no_next(book: Book) -> None:
     count = len([entry for entry in book.entries if entry.key == "key_a"])
     answer = ask_json(book.engine, "calls", {**EVERYTHING, "key": "key_a", "limit": str(count)})

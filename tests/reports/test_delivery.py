@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
+from itertools import repeat
 
 import pytest
 from sqlalchemy import Connection
@@ -10,6 +12,7 @@ from sqlalchemy import Connection
 from gateway.domain.errors import NotFound
 from gateway.reports import delivery
 from gateway.reports.base import PERIOD, Column, Query, Report, Row, Visible
+from gateway.reports.delivery import MEMORY_BYTES
 from gateway.reports.parameters import parse
 from tests.reports.asking import ADMIN, AS_OF_US, NOW_US, REPORTS
 from tests.reports.conftest import Book
@@ -42,16 +45,21 @@ def test_what_is_complete_is_asked_before_anything_is_read(book: Book) -> None:
 
 
 def test_a_big_answer_lies_on_disk_and_is_read_from_its_beginning(book: Book) -> None:
-    long = "x" * 1000
-    rows: list[Row] = [(long,)] * 5000
+    row: Row = ("x" * 1000,)
+    count = 6 * MEMORY_BYTES // 1000
     report = Report(
-        "big", "Big", "Big.", PERIOD, lambda query: (Column("id", "text"),), lambda *_: iter(rows)
+        "big", "Big", "Big.", PERIOD, lambda query: (Column("id", "text"),), lambda *_: repeat(row, count)
     )
     query = parse(report, [("format", "csv")], NOW_US)
-    with book.engine.connect() as conn:
-        written = delivery.write(conn, report, query, ADMIN, complete_until)
+    tracemalloc.start()
+    try:
+        with book.engine.connect() as conn:
+            written = delivery.write(conn, report, query, ADMIN, complete_until)
+        assert tracemalloc.get_traced_memory()[1] < 3 * MEMORY_BYTES
+    finally:
+        tracemalloc.stop()
     with written.file as file:
-        assert written.bytes_ == len("id\r\n") + 5000 * 1002
+        assert written.bytes_ == len("id\r\n") + count * 1002
         assert file.read(6) == b"id\r\nxx"
 
 
@@ -80,3 +88,13 @@ def test_pages_join(book: Book) -> None:
             assert len(page.rows) == 1000
     expected = sorted(book.entries, key=lambda entry: (entry.at_us, entry.id), reverse=True)
     assert found == [entry.id for entry in expected]
+
+
+def test_a_page_that_takes_the_last_row_is_the_last(book: Book) -> None:
+    report = REPORTS["calls"]
+    mine = [entry for entry in book.entries if entry.key == "key_a"]
+    pairs = [("start", "2026-10-19"), ("end", "2026-11-09"), ("key", "key_a"), ("limit", str(len(mine)))]
+    with book.engine.connect() as conn:
+        page = delivery.page(conn, report, parse(report, pairs, NOW_US), ADMIN, complete_until)
+    assert len(page.rows) == len(mine)
+    assert page.next_after is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +14,7 @@ from gateway.reports.rollups import Run
 from gateway.reports.sums import runs
 from gateway.reports.usage import METER_COLUMNS
 from tests.reports.asking import ask_json, nano, us
-from tests.reports.book import Entry, Meter, Sums, bucket_start, instant, sums_of
+from tests.reports.book import EPOCH, Entry, Meter, Sums, bucket_start, instant, sums_of
 from tests.reports.conftest import Book
 
 ZONES = ("UTC", "Europe/Berlin", "Asia/Tokyo", "Asia/Kathmandu", "America/St_Johns")
@@ -179,7 +180,7 @@ def test_every_filter(book: Book, case: str, grouping: str) -> None:
     bucket=st.sampled_from(BUCKETS),
     timezone=st.sampled_from(ZONES),
     bounds=st.lists(
-        st.integers(0, 21 * 86_400_000_000).map(lambda us: us - us % 1_000_000),
+        st.integers(0, 21 * 86_400_000_000),
         min_size=2,
         max_size=2,
         unique=True,
@@ -194,7 +195,7 @@ def test_any_question(
     bounds: list[int],
     case: str | None,
 ) -> None:
-    """Bounds at any second: what they cut off a quarter hour comes from the ledger itself."""
+    """Bounds at any microsecond: what they cut off a quarter hour comes from the ledger itself."""
     low, high = (instant(PERIOD[0]) + bound for bound in sorted(bounds))
     period = (_text(low), _text(high))
     filters, matches = FILTERS[case] if case else ({}, anything)
@@ -202,10 +203,19 @@ def test_any_question(
 
 
 def _text(at_us: int) -> str:
-    seconds = at_us // 1_000_000
-    days, left = divmod(seconds - instant(PERIOD[0]) // 1_000_000, 86_400)
-    month, day = (10, 19 + days) if days < 13 else (11, days - 12)
-    return f"2026-{month:02d}-{day:02d}T{left // 3600:02d}:{left // 60 % 60:02d}:{left % 60:02d}Z"
+    return (EPOCH + timedelta(microseconds=at_us)).isoformat().replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize("bucket", [None, "day"])
+@pytest.mark.parametrize("grouping", ["", "account", "tag:env"])
+def test_what_the_bounds_cut_off_is_exact(book: Book, bucket: str | None, grouping: str) -> None:
+    """From one call to just before another, each in the middle of a quarter hour with calls around it."""
+    middle = [entry.at_us for entry in sorted(book.entries, key=lambda each: each.at_us)]
+    middle = [at for at in middle if SLOT_US // 3 < at % SLOT_US < 2 * SLOT_US // 3]
+    period = (_text(middle[10]), _text(middle[-10]))
+    kept = [at for at in middle if instant(period[0]) <= at < instant(period[1])]
+    assert kept[0] // SLOT_US == middle[10] // SLOT_US
+    check(book, (grouping,) if grouping else (), bucket, "UTC", period, {}, anything)
 
 
 def test_a_period_within_one_quarter_hour(book: Book) -> None:
