@@ -83,6 +83,13 @@ class Postgres:
             conn.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
         self._free.append(url)
 
+    @property
+    def programs(self) -> Path:
+        """Where this server's own pg_dump and pg_restore are."""
+        found = self._server.bin_path
+        assert found is not None
+        return Path(found)
+
     def stop(self) -> None:
         """Stop the server and delete its files."""
         self._server.cleanup()

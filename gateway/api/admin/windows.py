@@ -74,6 +74,7 @@ def running_window(conn: Connection, rule: Budget, subject: str | None, now_us: 
 
 
 def open_running(conn: Connection, rule: Budget, subject: str, now_us: int) -> int:
+    """The row of the window that a call admitted now would be in, made if nothing has touched it yet."""
     now = _window_of(rule, now_us)
     opened = open_window(conn, Opening(rule.id, subject, now.start_us, now.end_us))
     assert opened is not None, "the budget was read in this transaction"

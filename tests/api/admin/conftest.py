@@ -8,7 +8,7 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ import uvicorn
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 from gateway.api.admin.operations import AdminDeps
 from gateway.api.admin.routes import OPERATIONS, admin_routes
@@ -29,6 +30,8 @@ from gateway.store.engine import Database
 from tests.databases import backend, migrated_database, postgres, sqlite_template
 
 __all__ = ["backend", "migrated_database", "postgres", "sqlite_template"]
+
+MoreRoutes = Callable[[AdminDeps], list[Route]]
 
 OWNER = "owner-key-of-the-tests"
 # 2026-11-25T04:00:00Z.
@@ -141,7 +144,13 @@ def signup_grant() -> Credit | None:
 
 
 @pytest.fixture
-def plane(migrated_database: str, signup_grant: Credit | None) -> Iterator[Plane]:
+def more_routes() -> MoreRoutes:
+    """Routes to serve beside the admin plane's; a test that wants some overrides this."""
+    return lambda deps: []
+
+
+@pytest.fixture
+def plane(migrated_database: str, signup_grant: Credit | None, more_routes: MoreRoutes) -> Iterator[Plane]:
     """A plane on a database with the tables and one owner's key."""
     engine = create_engine(migrated_database, poolclass=NullPool)
     with engine.begin() as conn:
@@ -164,7 +173,8 @@ def plane(migrated_database: str, signup_grant: Credit | None) -> Iterator[Plane
         changed=changed.append,
         signup_grant=signup_grant,
     )
-    config = uvicorn.Config(Starlette(routes=admin_routes(deps)), port=0, log_level="warning", lifespan="off")
+    served = Starlette(routes=[*admin_routes(deps), *more_routes(deps)])
+    config = uvicorn.Config(served, port=0, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
