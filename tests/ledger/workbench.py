@@ -168,6 +168,12 @@ class Workbench:
         hold = ledger.admit(facts, needs)
         return hold if hold is not None else await self.driven(ledger, ledger.acquire(facts, needs))
 
+    async def acquire(self, ledger: Ledger, *wanted: tuple[Budget, int], **fields: Any) -> Hold:
+        """The slow way in; the test drives the workers."""
+        return await ledger.acquire(
+            self.facts(ledger, **fields), [Need(budget, "", amount) for budget, amount in wanted]
+        )
+
     async def driven(self, ledger: Ledger, work: Awaitable[T]) -> T:
         """Carry the worker's errands until the work is done; time does not pass."""
         task = asyncio.ensure_future(work)
@@ -201,6 +207,16 @@ class Workbench:
         """One poll and what follows from it."""
         await ledger.watcher.poll()
         await self.settle(ledger)
+
+    async def pass_time(self, work: Awaitable[T], step_s: float = 0.1) -> T:
+        """Let time pass until the work is done."""
+        task = asyncio.ensure_future(work)
+        patience = asyncio.get_running_loop().time() + 10
+        while not task.done():
+            assert asyncio.get_running_loop().time() < patience, "time alone does not bring it about"
+            await tick()
+            self.timer.advance(step_s)
+        return await task
 
     async def together(self, work: Awaitable[T], *ledgers: Ledger) -> T:
         """Drive these workers, a poll and 50 ms at a time, until the work is done."""
