@@ -58,9 +58,9 @@ def _row(entry: Any) -> list[str]:
 
 
 def _changed(before: Any, after: Any) -> str:
-    """The fields that differ, in a line; figures of the running window are no change."""
+    """The fields that differ, in a line; of what began or ended, its name. Spending is no change."""
     if before is None or after is None:
-        return ""
+        return str((after or before or {}).get("name", ""))
     names = [name for name in after if name not in ("window", "spent") and before.get(name) != after[name]]
     return ", ".join(f"{name}: {_short(before.get(name))} → {_short(after[name])}" for name in names)
 

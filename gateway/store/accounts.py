@@ -109,7 +109,7 @@ def move_account(conn: Connection, account: Account, *, parent: str | None, name
     if parent is not None and parent in {row.id for row in subtree}:
         raise Conflict(
             "conflict",
-            f"{parent} lies below {account.path}, or is it: an account cannot be its own ancestor.",
+            f"{parent} is {account.path} or lies below it: no account is its own ancestor.",
             hint="Move the inner account out first.",
             param="parent",
         )

@@ -117,7 +117,7 @@ def _existing(path: Path) -> Path:
 
 
 def address(url: str) -> tuple[str, str | None]:
-    """The database's address for a command line, which everybody on the machine can read, and the password."""
+    """The address for a command line, which everybody on the machine can read, and the password apart."""
     parts = conninfo_to_dict(libpq_url(url))
     password = parts.pop("password", None)
     return make_conninfo("", **parts), None if password is None else str(password)
