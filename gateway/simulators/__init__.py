@@ -7,5 +7,6 @@ It imports nothing else of gateway. Start it with ``python -m gateway.simulators
 from gateway.simulators.behaviour import Behaviour, Fault, UsageReport
 from gateway.simulators.bill import BilledCall, SeenRequest
 from gateway.simulators.server import SimulatedProviders
+from gateway.simulators.stage import Played
 
-__all__ = ["Behaviour", "BilledCall", "Fault", "SeenRequest", "SimulatedProviders", "UsageReport"]
+__all__ = ["Behaviour", "BilledCall", "Fault", "Played", "SeenRequest", "SimulatedProviders", "UsageReport"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from starlette.applications import Starlette
@@ -11,15 +11,18 @@ from starlette.routing import BaseRoute, Route
 from gateway.simulators.control import control_routes
 from gateway.simulators.dialects import (
     anthropic,
+    anthropic_errors,
     azure,
     deepseek,
     gemini,
+    gemini_errors,
     openai_chat,
     openai_completions,
     openai_embeddings,
+    openai_errors,
     openai_responses,
 )
-from gateway.simulators.exchange import Dialect, Exchange
+from gateway.simulators.exchange import Dialect, Exchange, Rejection
 from gateway.simulators.stage import Stage
 
 __all__ = ["PREFIXES", "build_app"]
@@ -55,6 +58,14 @@ _PATHS: Final[Sequence[tuple[str, str, str, Dialect]]] = (
     ("gemini", "POST", "/gemini/v1/models/{action}", gemini.act),
 )
 
+_REFUSALS: Final[Mapping[str, Callable[[str], Rejection]]] = {
+    "openai": openai_errors.malformed,
+    "azure": openai_errors.malformed,
+    "deepseek": deepseek.malformed,
+    "anthropic": anthropic_errors.invalid,
+    "gemini": gemini_errors.invalid,
+}
+
 
 def build_app(stage: Stage) -> Starlette:
     """The application of one server, whose calls share one stage."""
@@ -67,7 +78,7 @@ def build_app(stage: Stage) -> Starlette:
         ("openai", "POST", "/openai/v1/responses/{id}/cancel", shelf.cancel),
     )
     routes: list[BaseRoute] = [
-        Route(path, Exchange(stage, provider, dialect), methods=[method])
+        Route(path, Exchange(stage, provider, dialect, _REFUSALS[provider]), methods=[method])
         for provider, method, path, dialect in (*_PATHS, *stored)
     ]
     return Starlette(routes=[*routes, *control_routes(stage)])

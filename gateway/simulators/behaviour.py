@@ -99,6 +99,7 @@ class Behaviour:
     comments: int = 0  # a keep-alive comment before every Nth event
     blank: int = 0  # blank lines before the body
     gzip: bool = False
+    close: bool = False  # the connection is closed after the answer, and the answer says so
     stamp: bool = False  # each content event carries the sending time, CLOCK_MONOTONIC ns
     times: int | None = None  # `fault` and `status` apply only to the first so many calls of this directive
     only: str | None = None  # `fault` and `status` apply only to this provider or model

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from gateway.simulators.behaviour import BehaviourError
-from gateway.simulators.stage import Stage
+from gateway.simulators.stage import Played, Stage
 
 __all__ = ["control_routes"]
 
@@ -24,6 +24,7 @@ def control_routes(stage: Stage) -> list[Route]:
         ("POST", "/control/defaults", control.defaults),
         ("POST", "/control/keys", control.keys),
         ("POST", "/control/deployments", control.deployments),
+        ("POST", "/control/play", control.play),
         ("POST", "/control/reset", control.reset),
         ("POST", "/control/release", control.release),
         ("GET", "/control/held", control.held),
@@ -38,7 +39,7 @@ def _answering(act: _Act) -> Callable[[Request], Awaitable[JSONResponse]]:
     async def endpoint(request: Request) -> JSONResponse:
         try:
             return JSONResponse(await act(request))
-        except (BehaviourError, ValueError, KeyError) as error:
+        except (BehaviourError, ValueError, KeyError, TypeError) as error:
             return JSONResponse({"error": str(error)}, status_code=400)
 
     return endpoint
@@ -65,6 +66,13 @@ class _Control:
         """``{"my-deployment": "gpt-4o"}``: Azure deployments beside those named like a model."""
         self._stage.deployments.update(await request.json())
         return self._stage.deployments
+
+    async def play(self, request: Request) -> Any:
+        """``{"provider": ..., "body": ...}`` and the other fields of Played: the next call's answer."""
+        told: dict[str, Any] = await request.json()
+        provider = told.pop("provider")
+        self._stage.played[provider].append(Played(**told | {"body": str(told["body"]).encode()}))
+        return {"provider": provider, "waiting": len(self._stage.played[provider])}
 
     async def reset(self, request: Request) -> Any:
         """As new."""

@@ -65,6 +65,8 @@ class Call:
     async def start(self, status: int, headers: Headers, content_type: bytes, length: int | None) -> None:
         """Send the headers, slowly if told to, with the content encoding that `gzip` asks for."""
         sent = [(b"content-type", content_type), *headers]
+        if self.behaviour.close:
+            sent.append((b"connection", b"close"))
         if self.behaviour.gzip:
             self._packer = zlib.compressobj(wbits=31)
             sent.append((b"content-encoding", b"gzip"))
@@ -143,7 +145,8 @@ async def _open(call: Call) -> bool:
 async def _deliver_body(call: Call, answer: Body) -> None:
     await _generate(call, answer)
     data = _spoiled(answer.data, call.behaviour)
-    await call.start(answer.status, answer.headers, answer.content_type, len(data))
+    length = len(data) if answer.counted else None
+    await call.start(answer.status, answer.headers, answer.content_type, length)
     if call.behaviour.fault in _BREAKS:
         call.billed.reported = None
         await call.write(data[: len(data) // 2])

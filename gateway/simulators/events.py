@@ -83,7 +83,7 @@ class ArrayFraming(Framing):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """An answer in one piece: JSON, and the tokens of it in the order of their making."""
+    """An answer in one piece, and the tokens generated to make it; `counted` announces its length."""
 
     data: bytes
     status: int = 200
@@ -91,6 +91,7 @@ class Body:
     content_type: bytes = b"application/json"
     output: int = 0
     reasoning: int = 0
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from gateway.simulators.bill import SeenRequest, without_secrets
 from gateway.simulators.delivery import Call, deliver
 from gateway.simulators.events import Body, Stream
 from gateway.simulators.json_bytes import compact, readable
-from gateway.simulators.stage import Stage
+from gateway.simulators.stage import Played, Stage
 from gateway.simulators.wire import ClientGone, Headers, Wire
 
 __all__ = ["Dialect", "Exchange", "Rejection", "Request", "accept"]
@@ -72,12 +72,15 @@ def accept(call: Call, ask: Ask, served: str, told: Callable[[Behaviour, str], R
 
 
 class Exchange:
-    """The ASGI endpoint of one path of one provider."""
+    """The ASGI endpoint of one path of one provider. `refuse` makes that provider's 400."""
 
-    def __init__(self, stage: Stage, provider: str, dialect: Dialect) -> None:
+    def __init__(
+        self, stage: Stage, provider: str, dialect: Dialect, refuse: Callable[[str], Rejection]
+    ) -> None:
         self._stage = stage
         self._provider = provider
         self._dialect = dialect
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a client that leaves is noted on the bill and is no error."""
@@ -97,15 +100,32 @@ class Exchange:
 
     def _answer(self, request: Request, call: Call) -> Body | Stream:
         try:
-            return self._dialect(request, call)
+            waiting = self._stage.played[self._provider]
+            return _played(call, waiting.popleft()) if waiting else self._dialect(request, call)
         except Rejection as rejection:
-            call.ending = "error"
-            call.billed.status = rejection.status
-            return rejection.body()
+            return _rejected(call, rejection)
         except BehaviourError as error:
-            call.ending = "error"
-            call.billed.status = 400
-            return Rejection(400, {"error": {"type": "simulator_error", "message": str(error)}}).body()
+            document = {"error": {"type": "simulator_error", "message": str(error)}}
+            return _rejected(call, Rejection(400, document))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            # The checks of a dialect are those that matter to a gateway; they do not foresee every shape.
+            return _rejected(call, self._refuse(f"Invalid request: {type(error).__name__}: {error}"))
+
+
+def _played(call: Call, played: Played) -> Body:
+    """An answer prepared by a test. It is nobody's to bill."""
+    call.billed.status = played.status
+    call.behaviour = call.behaviour.with_values({"chunk": played.chunk})
+    headers = [(name.lower().encode(), value.encode()) for name, value in played.headers.items()]
+    # A body with a length is sent as one; events come in chunks.
+    counted = not played.content_type.startswith("text/event-stream")
+    return Body(played.body, played.status, headers, played.content_type.encode(), counted=counted)
+
+
+def _rejected(call: Call, rejection: Rejection) -> Body:
+    call.ending = "error"
+    call.billed.status = rejection.status
+    return rejection.body()
 
 
 def _read(scope: Scope, body: bytes) -> Request:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
 __all__ = ["sample"]
 
 _DEPTH: Final = 12
+# A schema can ask for more than anybody wants to wait for.
+_MOST_ITEMS: Final = 100
+_LONGEST_TEXT: Final = 10_000
 _FORMATS: Final = {
     "date-time": "2025-01-01T12:00:00Z",
     "date": "2025-01-01",
@@ -59,7 +63,7 @@ def _of_type(kind: str, schema: Mapping[str, Any], root: Mapping[str, Any], dept
             properties = schema.get("properties") or {}
             return {name: _sample(part, root, depth - 1) for name, part in properties.items()}
         case "array":
-            count = max(int(schema.get("minItems", 1)), 0) if depth > 1 else 0
+            count = min(max(int(schema.get("minItems", 1)), 0), _MOST_ITEMS) if depth > 1 else 0
             return [_sample(schema.get("items", {}), root, depth - 1) for _ in range(count)]
         case "integer":
             return int(_number(schema, 7))
@@ -74,15 +78,15 @@ def _of_type(kind: str, schema: Mapping[str, Any], root: Mapping[str, Any], dept
 
 
 def _number(schema: Mapping[str, Any], usual: float) -> float:
-    low = float(schema.get("minimum", schema.get("exclusiveMinimum", usual - 1) + 1))
-    high = float(schema.get("maximum", schema.get("exclusiveMaximum", max(low, usual) + 1) - 1))
-    return min(max(usual, low), max(high, low))
+    low = schema.get("minimum", schema.get("exclusiveMinimum", -math.inf) + 1)
+    high = schema.get("maximum", schema.get("exclusiveMaximum", math.inf) - 1)
+    return float(min(max(usual, low), high))
 
 
 def _text(schema: Mapping[str, Any]) -> str:
     text = _FORMATS.get(str(schema.get("format")), "a short answer")
     shortest, longest = int(schema.get("minLength", 0)), schema.get("maxLength")
-    text = text.ljust(shortest, ".")
+    text = text.ljust(min(shortest, _LONGEST_TEXT), ".")
     return text if longest is None else text[: int(longest)]
 
 

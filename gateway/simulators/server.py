@@ -13,7 +13,7 @@ import uvicorn
 
 from gateway.simulators.app import PREFIXES, build_app
 from gateway.simulators.bill import BilledCall, SeenRequest
-from gateway.simulators.stage import Stage
+from gateway.simulators.stage import Played, Stage
 from gateway.simulators.wire import SimulatedProtocol
 
 __all__ = ["SimulatedProviders", "SimulatedServer", "listening_socket"]
@@ -70,8 +70,14 @@ class SimulatedServer(uvicorn.Server):
 
     def stop(self) -> None:
         """Make the server return; from any thread."""
-        if self.loop is not None:
+        if self.loop is not None and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._stopping.set)
+
+    def close_idle(self) -> None:
+        """Close the connections that have no call."""
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, SimulatedProtocol) and connection.idle:
+                connection.transport.close()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the socket and break every connection; calls end as if their clients had left."""
@@ -91,7 +97,7 @@ class SimulatedProviders:
     """Simulated providers in a thread with an event loop of its own, on a free port.
 
     Use it as a context manager, or call `stop`. `bill`, `requests`, `release` and the setters may be called
-    from any thread and do not wait for the network; the `until_` methods are awaited in the caller's loop.
+    from any thread and wait for no network; the `until_` methods are awaited in the caller's loop.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -154,6 +160,14 @@ class SimulatedProviders:
     def defaults(self, provider: str = "*", **values: Any) -> None:
         """Set fields of Behaviour for every later call of a provider, or of all."""
         self._soon(self.stage.set_defaults, provider, values)
+
+    def play(self, provider: str, *answers: Played) -> None:
+        """Answer a provider's next calls with these, one each, whatever they ask."""
+        self._soon(self.stage.played[provider].extend, answers)
+
+    def close_idle(self) -> None:
+        """Close every connection that is between two calls, as servers do without a warning."""
+        self._soon(self._server.close_idle)
 
     def accept_keys(self, provider: str, keys: Sequence[str]) -> None:
         """Refuse every key of a provider but these."""

@@ -6,14 +6,15 @@ All of it is touched by the server's event loop alone; other threads ask through
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.simulators.behaviour import Behaviour, directives_in, split_knobs
 from gateway.simulators.bill import Bill, Transcript
 
-__all__ = ["Holds", "Stage"]
+__all__ = ["Holds", "Played", "Stage"]
 
 
 class Holds:
@@ -47,6 +48,17 @@ class Holds:
         self._waiting.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class Played:
+    """An answer given as it is, whatever was asked: status, headers and body, in writes of `chunk` bytes."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    chunk: int | None = None
+
+
 class Stage:
     """What all calls of one server share."""
 
@@ -57,6 +69,7 @@ class Stage:
         self.connections = 0  # accepted since the start
         self.keys: dict[str, frozenset[str]] = {}  # provider to the keys it accepts; absent: any
         self.deployments: dict[str, str] = {}  # Azure deployment to the model behind it
+        self.played: defaultdict[str, deque[Played]] = defaultdict(deque)  # by provider, the next one first
         self._defaults: dict[str, Mapping[str, Any]] = {}
         self._failures: Counter[tuple[str, str]] = Counter()
         self._changed = asyncio.Condition()
@@ -101,5 +114,6 @@ class Stage:
         self.holds.clear()
         self.keys.clear()
         self.deployments.clear()
+        self.played.clear()
         self._defaults.clear()
         self._failures.clear()

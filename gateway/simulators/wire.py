@@ -38,6 +38,11 @@ class SimulatedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.app_state["stage"].connections += 1
 
+    @property
+    def idle(self) -> bool:
+        """Whether the connection is between two calls."""
+        return self.cycle is None or self.cycle.response_complete
+
     def on_message_begin(self) -> None:
         """Give each request's scope the means to misbehave."""
         super().on_message_begin()

@@ -23,7 +23,7 @@ from gateway.simulators.json_bytes import compact
 from gateway.simulators.models import Model, find_model
 from gateway.simulators.wire import Headers
 
-__all__ = ["chat", "list_models"]
+__all__ = ["chat", "list_models", "malformed"]
 
 _HABITS: Final = Habits(
     id_form="00000000-0000-4000-8000-{:012x}",
@@ -89,6 +89,11 @@ def _check_key(request: Request, call: Call) -> None:
         raise _refusal(message, 401, "authentication_error")
 
 
+def malformed(message: str) -> Rejection:
+    """A 400 about no parameter in particular."""
+    return _refusal(message)
+
+
 def _document(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body)
@@ -125,6 +130,9 @@ def _check_values(document: Mapping[str, Any]) -> None:
     warmth = document.get("temperature")
     if warmth is not None and not (isinstance(warmth, (int, float)) and 0 <= warmth <= 2):
         raise _refusal("Invalid temperature value, the valid range of temperature is [0, 2.0]")
+    top = document.get("top_logprobs")
+    if top is not None and not (isinstance(top, int) and 0 <= top <= 20):
+        raise _refusal("Invalid top_logprobs value, the valid range of top_logprobs is [0, 20]")
     if document.get("n") not in (None, 1):
         raise _refusal("Invalid n value (currently only n = 1 is supported)")
     if not document["messages"]:

@@ -37,6 +37,7 @@ _OPAQUE: Final = frozenset(
 )
 _SNAKE: Final = re.compile(r"(?<=[a-z0-9])_([a-z])")
 _THINKS: Final = 32
+_MOST_CANDIDATES: Final = 8
 _MEDIA: Final = 258  # tokens of an image, as the API documents them
 
 
@@ -111,6 +112,9 @@ def _check_config(config: Mapping[str, Any]) -> None:
     if warmth is not None and not (isinstance(warmth, (int, float)) and 0 <= warmth <= 2):
         where = "* GenerateContentRequest.generation_config.temperature"
         raise invalid(f"{where}: temperature must be in the range [0.0, 2.0].\n")
+    if not 1 <= (config.get("candidateCount") or 1) <= _MOST_CANDIDATES:
+        where = "* GenerateContentRequest.generation_config.candidate_count"
+        raise invalid(f"{where}: must be in the range [1, {_MOST_CANDIDATES}].\n")
     if len(config.get("stopSequences") or []) > 5:
         raise invalid("* GenerateContentRequest.generation_config.stop_sequences: at most 5 are allowed.\n")
 

@@ -49,7 +49,9 @@ def _content(asked: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _values(asked: Mapping[str, Any], content: Mapping[str, Any]) -> Sequence[float]:
-    values: Sequence[float] = vector(json.dumps(content), int(asked.get("outputDimensionality") or _USUAL))
+    values: Sequence[float] = vector(
+        json.dumps(content), min(int(asked.get("outputDimensionality") or _USUAL), _USUAL)
+    )
     return values
 
 

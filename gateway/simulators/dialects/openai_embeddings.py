@@ -27,6 +27,7 @@ __all__ = ["azure_embeddings", "embeddings", "vector"]
 
 _DIMENSIONS: Final = {"text-embedding-3-large": 3_072}
 _USUAL: Final = 1_536
+_MOST: Final = 3_072
 
 
 def embeddings(request: Request, call: Call) -> Body:
@@ -74,6 +75,8 @@ def _check_form(document: Mapping[str, Any]) -> None:
     dimensions = document.get("dimensions")
     if dimensions is not None and dimensions < 1:
         raise invalid(f"{dimensions} is less than the minimum of 1 - 'dimensions'", None)
+    if dimensions is not None and dimensions > _MOST:
+        raise invalid(f"{dimensions} is greater than the maximum of {_MOST} - 'dimensions'", None)
     if document.get("encoding_format") not in (None, "float", "base64"):
         raise invalid(
             f"'{document['encoding_format']}' is not one of ['float', 'base64'] - 'encoding_format'", None

@@ -8,7 +8,16 @@ from gateway.simulators.behaviour import Behaviour
 from gateway.simulators.exchange import Rejection
 from gateway.simulators.wire import Headers
 
-__all__ = ["invalid", "no_key", "no_model", "openai_error", "told_status", "unparsable", "wrong_key"]
+__all__ = [
+    "invalid",
+    "malformed",
+    "no_key",
+    "no_model",
+    "openai_error",
+    "told_status",
+    "unparsable",
+    "wrong_key",
+]
 
 _KEYS_PAGE: Final = "https://platform.openai.com/account/api-keys"
 _STATUSES: Final[dict[int, tuple[str, str, str | None]]] = {
@@ -43,6 +52,11 @@ def openai_error(
 def invalid(message: str, param: str | None, code: str | None = None) -> Rejection:
     """A 400 about one parameter."""
     return openai_error(400, message, param=param, code=code)
+
+
+def malformed(message: str) -> Rejection:
+    """A 400 about no parameter in particular."""
+    return invalid(message, None)
 
 
 def unparsable() -> Rejection:
