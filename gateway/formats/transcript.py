@@ -134,8 +134,9 @@ class Transcript:
         while budget_chars > 0:
             for tally in self._tallies.values():
                 budget_chars -= tally.count(counter, budget_chars)
-            if self._waiting and budget_chars > 0:
-                self._decode_one()
+            if self._waiting:
+                if budget_chars > 0:
+                    self._decode_one()
             elif not self._uncounted_bytes():
                 return True
         return not self._waiting and not self._uncounted_bytes()
