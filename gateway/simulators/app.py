@@ -43,6 +43,7 @@ _PATHS: Final[Sequence[tuple[str, str, str, Dialect]]] = (
     ("openai", "GET", "/openai/v1/models/{model}", openai_chat.show_model),
     ("deepseek", "POST", "/deepseek/v1/chat/completions", deepseek.chat),
     ("deepseek", "POST", "/deepseek/chat/completions", deepseek.chat),
+    ("deepseek", "POST", "/deepseek/beta/chat/completions", deepseek.chat),
     ("deepseek", "GET", "/deepseek/v1/models", deepseek.list_models),
     ("azure", "POST", "/azure/openai/deployments/{deployment}/chat/completions", azure.chat),
     (

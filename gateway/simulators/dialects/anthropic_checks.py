@@ -39,7 +39,6 @@ _BLOCKS: Final = frozenset(
         "thinking",
         "redacted_thinking",
         "server_tool_use",
-        "web_search_tool_result",
     }
 )
 _NOBODY: Final[Mapping[str, Any]] = {"role": "nobody", "content": []}
@@ -157,12 +156,12 @@ def _check_message(message: Any, index: int, total: int) -> None:
 
 def _check_block(block: Any, where: str) -> None:
     kind = block.get("type") if isinstance(block, dict) else None
-    if kind not in _BLOCKS:
+    if kind not in _BLOCKS and not str(kind).endswith("_tool_result"):
         tags = ", ".join(f"'{name}'" for name in sorted(_BLOCKS))
         raise invalid(f"{where}: Input tag '{kind}' found using 'type' does not match any of: {tags}")
     if kind == "text" and not block.get("text"):
         raise invalid("messages: text content blocks must be non-empty")
-    identifier = block.get({"tool_use": "id", "tool_result": "tool_use_id"}.get(kind, ""), "x")
+    identifier = block.get({"tool_use": "id", "tool_result": "tool_use_id"}.get(str(kind), ""), "x")
     if not _ID.fullmatch(str(identifier)):
         raise invalid(f"{where}.{kind}.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
 

@@ -78,7 +78,7 @@ class Reply:
         if answer.refused:
             message |= {"content": None, "refusal": text}
         elif not self.habits.shows_thoughts:
-            message["refusal"] = None
+            message |= {"refusal": None, "annotations": []}
         if answer.thoughts and self.habits.shows_thoughts:
             message["reasoning_content"] = "".join(answer.thoughts)
         if answer.calls:

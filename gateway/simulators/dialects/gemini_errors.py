@@ -38,7 +38,8 @@ def invalid(message: str) -> Rejection:
 
 
 def no_model(model: str, verb: str) -> Rejection:
-    """The 404 for a model that does not exist."""
+    """The 404 for a model that does not exist; a stream is called by the name of what it streams."""
+    verb = "generateContent" if verb == "streamGenerateContent" else verb
     return gemini_error(
         404,
         "NOT_FOUND",
