@@ -1,0 +1,195 @@
+"""Windows, caps, credit and lock order: one test for each story of the protocol's list."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from gateway.domain.budgets import Budget
+from gateway.domain.tenancy import Account
+from gateway.ledger.openings import opening_at
+from gateway.store.engine import Database
+from gateway.store.grants import NewGrant, add_grant, expire_grants
+from gateway.store.sql import run
+from gateway.store.windows import open_window
+from tests.ledger.workbench import NOON_US, Workbench, closing
+
+DAY_US = 86_400_000_000
+
+
+@pytest.fixture
+async def second(migrated_database: str) -> AsyncIterator[Database]:
+    """Another process's connection."""
+    made = Database(migrated_database)
+    yield made
+    await made.stop()
+
+
+async def test_24_a_window_opened_beside_a_change_of_cap_has_the_new_cap(
+    bench: Workbench, second: Database
+) -> None:
+    """FOR SHARE on the budget: without it, most of such windows keep the old cap for ever."""
+    for number in range(30):
+        budget = await bench.budget(100)
+        opening = opening_at(budget, "", NOON_US)
+        first, other = (open_window, _change_cap) if number % 2 else (_change_cap, open_window)
+        arguments = {open_window: (opening,), _change_cap: (budget.id, 50)}
+        await asyncio.gather(
+            bench.database.write(first, *arguments[first]),  # type: ignore[arg-type]
+            second.write(other, *arguments[other]),  # type: ignore[arg-type]
+        )
+    stale = "SELECT w.id FROM windows w JOIN budgets b ON b.id = w.budget WHERE w.cap <> b.cap"
+    assert await bench.rows(stale) == []
+    assert len(await bench.rows("SELECT id FROM windows")) == 30
+
+
+def _change_cap(conn: Connection, budget: str, cap: int) -> None:
+    run(conn, "UPDATE budgets SET cap = ? WHERE id = ?", (cap, budget))
+    run(conn, "UPDATE windows SET cap = ?, recall = recall + 1 WHERE budget = ?", (cap, budget))
+
+
+async def test_two_workers_open_a_window_once(bench: Workbench, second: Database) -> None:
+    """Both get the same row, with what was spent before counted once."""
+    budget = await bench.budget(100)
+    opening = opening_at(budget, "", NOON_US)
+    one, two = await asyncio.gather(
+        bench.database.write(open_window, opening), second.write(open_window, opening)
+    )
+    assert one == two
+
+
+async def test_a_cap_lowered_below_what_is_leased_takes_back_what_is_free(bench: Workbench) -> None:
+    """Allowed: nothing is granted until it fits, and calls in flight finish."""
+    budget = await bench.budget(1_000)
+    ledger = await bench.worker()
+    hold = await bench.hold(ledger, (budget, 100))
+    await bench.database.write(_change_cap, budget.id, 50)
+    await bench.poll(ledger)
+    assert await bench.rows("SELECT cap, leased FROM windows") == [(50, 100)], "the hold stays covered"
+    ledger.close(hold, closing(40))
+    await bench.poll(ledger)
+    assert await bench.rows("SELECT spent, leased FROM windows") == [(40, 60)]
+    bench.clock.advance(6)
+    await bench.poll(ledger)
+    assert await bench.rows("SELECT spent, leased FROM windows") == [(40, 0)]
+    await bench.hold(ledger, (budget, 10))
+    await bench.audit()
+
+
+async def test_34_two_workers_posting_the_same_windows_do_not_deadlock(
+    bench: Workbench, second: Database
+) -> None:
+    """Ascending keys everywhere: unsorted, most of such posts deadlock."""
+    budgets = [await bench.budget(1_000_000) for _ in range(6)]
+    one, two = await bench.worker(), await bench.worker(database=second)
+    for _ in range(15):
+        for ledger, order in ((one, budgets), (two, budgets[::-1])):
+            for index, budget in enumerate(order):
+                hold = await bench.hold(
+                    ledger, (budget, 10), model=f"model-{index}", end_user=f"user-{-index}"
+                )
+                ledger.close(hold, closing(10))
+        await asyncio.gather(one.journal.sync(), two.journal.sync())
+        await asyncio.gather(_drain(one), _drain(two))
+        assert (one.health.database_reason, two.health.database_reason) == ("", "")
+    assert await bench.scalar("SELECT COUNT(*) FROM ledger") == 180
+    await bench.audit()
+
+
+async def _drain(ledger: Any) -> None:
+    while await ledger.courier.step():
+        pass
+
+
+async def pool(bench: Workbench, *grants: NewGrant) -> Budget:
+    """An account's credit as the gate knows it."""
+    account = Account(
+        id="acct_1",
+        name="acme",
+        path="acme",
+        parent=None,
+        kind="organization",
+        cost_center=None,
+        timezone="UTC",
+        metadata={},
+        status="active",
+        created_at_us=NOON_US,
+        deleted_at_us=None,
+        revision=1,
+    )
+    for number, grant in enumerate(grants):
+        await bench.database.write(_grant, account, grant, f"grant_{number}", NOON_US + number)
+    return Budget("bud_pool", "acme credit (usd)", "usd", 0, "lifetime", account="acct_1")
+
+
+def _grant(conn: Connection, account: Account, grant: NewGrant, name: str, at_us: int) -> None:
+    add_grant(conn, account, grant, grant_id=name, pool_id="bud_pool", now_us=at_us)
+
+
+async def test_33_expired_credit_of_a_call_in_flight_does_not_vanish(bench: Workbench) -> None:
+    """Taken at once, the pool falls below its leases."""
+    budget = await pool(bench, NewGrant("usd", 100, NOON_US + DAY_US, 1, "trial"))
+    ledger = await bench.worker()
+    hold = await bench.hold(ledger, (budget, 60))
+    bench.clock.advance(2 * 86_400)
+    await bench.database.write(expire_grants, bench.clock.now_us())
+    cap, leased = (await bench.rows("SELECT cap, leased FROM windows"))[0]
+    assert cap == leased >= 60
+    await bench.audit()
+    ledger.close(hold, closing(50))
+    bench.clock.advance(6)
+    await bench.poll(ledger)
+    await bench.poll(ledger)
+    await bench.database.write(expire_grants, bench.clock.now_us())
+    assert await bench.rows("SELECT amount, burnt, expired FROM grants") == [(100, 50, 50)]
+    assert await bench.rows("SELECT cap, spent, leased FROM windows") == [(50, 50, 0)]
+    await bench.audit()
+
+
+async def test_33_the_earlier_grant_burns_first_whichever_worker_spends(bench: Workbench) -> None:
+    """Leased one by one, the later burns here while the earlier lies idle there."""
+    later = NewGrant("usd", 100, NOON_US + 9 * DAY_US, 1, "later")
+    earlier = NewGrant("usd", 100, NOON_US + DAY_US, 1, "earlier")
+    budget = await pool(bench, later, earlier)
+    one, two = await bench.worker(), await bench.worker()
+    for ledger in (one, two):
+        ledger.close(await bench.hold(ledger, (budget, 40)), closing(40))
+        await bench.settle(ledger)
+    burnt = "SELECT burnt FROM grants ORDER BY id"
+    assert await bench.rows(burnt) == [(0,), (80,)]
+    one.close(await bench.hold(one, (budget, 60)), closing(60))
+    await bench.settle(one)
+    assert await bench.rows(burnt) == [(40,), (100,)]
+    await bench.audit()
+
+
+async def test_a_new_budget_counts_what_its_scope_has_spent_in_the_running_window(bench: Workbench) -> None:
+    """From the sums for a key or account, from the book where a name or a tag counts, 0 when told so."""
+    ledger = await bench.worker()
+    for user in ("ann", "ann", "bob"):
+        hold = await bench.hold(ledger, end_user=user, tags={"env": "prod"}, key="key_1")
+        ledger.close(hold, closing(30))
+    await bench.settle(ledger)
+    expected = {
+        (await bench.budget(1_000, account="acct_1")).id: 90,
+        (await bench.budget(1_000, provider="anthropic")).id: 0,
+        (await bench.budget(1_000, unit="requests", models=("gpt-4*",))).id: 3,
+        (await bench.budget(1_000, unit="tokens", provider="openai")).id: 93,
+        (await bench.budget(1_000, tags={"env": "prod"}, end_user="bob")).id: 30,
+        (await bench.budget(1_000, tags={"env": "test"})).id: 0,
+        (await bench.budget(1_000, count_from="now")).id: 0,
+    }
+    per_user = await bench.budget(1_000, each="end_user")
+    for budget in expected:
+        opening = opening_at(Budget(budget, "", "usd", 0, "month"), "", NOON_US)
+        opened = await bench.database.write(open_window, opening)
+        assert opened is not None
+        assert opened.spent == expected[budget], budget
+    for user, spent in (("ann", 60), ("bob", 30), ("", 0)):
+        opened = await bench.database.write(open_window, opening_at(per_user, user, NOON_US))
+        assert opened is not None
+        assert opened.spent == spent
