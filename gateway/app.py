@@ -206,7 +206,7 @@ class Entropy:
 def settle_garbage_collection() -> None:
     """Keep the collector away from what lives as long as the worker (prices, code), and let it come seldom.
 
-    Calls leave few cycles behind. With the defaults it walked the price table again and again: 15 % of a call.
+    Calls leave few cycles behind; with the defaults it walked the price table for ever: 15 % of a call.
     """
     gc.collect()
     gc.freeze()
