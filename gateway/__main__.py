@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-
 import sys
 
-from gateway.demo.play import play
-from gateway.serving import serve
+from gateway.cli.main import main as run
 
 __all__ = ["main"]
 
+# Named, not imported: the command line answers `--help` long before a gateway could be loaded.
+STARTERS = {"serve": "gateway.serving:serve", "demo": "gateway.demo.play:play"}
+
 
 def main() -> int:
-    """Serve, until the rest of the command line joins."""
-    if "demo" in sys.argv:
-        return play(stay="--exit" not in sys.argv)
-    return serve(os.environ, None, 1)
+    """Run the command of this process's arguments; the exit status."""
+    return run(sys.argv[1:], os.environ, STARTERS)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The script of the demo: five scenes, then the gateway stays up to be tried."""
+"""The script of the demo: six scenes, then the gateway stays up to be tried."""
 
 from __future__ import annotations
 
