@@ -15,10 +15,10 @@ from sqlalchemy import Connection
 
 from gateway.clock import Clock
 from gateway.domain.budgets import amount
-from gateway.ledger.courier import Accounting, Errand, in_turn
+from gateway.ledger.courier import Accounting, Errand, deliver
+from gateway.ledger.entries import Postable
 from gateway.ledger.files import Replay, append_frames
 from gateway.ledger.finishing import Finisher
-from gateway.ledger.poster import Postable
 from gateway.ledger.records import CLOSE, Check, Close, Closing, Open, PostedPart, encode, interrupted
 from gateway.store.engine import POST
 from gateway.store.journals import FINISHED, Finished, SerialMoved, Standing, register, resync, revive
@@ -102,9 +102,7 @@ class Adoption:
     async def _deliver(self, errand: Errand, serial: int) -> int:
         """One transaction; returns how far the serial moved."""
         try:
-            result = await self._account(
-                in_turn, self.journal, serial, self._clock.now_us(), errand.body, errand.args
-            )
+            result = await deliver(self._database, errand, self.journal, serial, self._clock.now_us())
         except (DatabaseAway, DatabaseUnknown, SerialMoved):
             raise
         except Exception as error:

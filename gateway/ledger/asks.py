@@ -163,7 +163,7 @@ class Asks:
             task.cancel()
 
     def _try(self, waiter: Waiter) -> bool:
-        hold = self._holds.take(waiter.facts, waiter.needs)
+        hold = self._holds.admit(waiter.facts, waiter.needs, is_head=True)
         if hold is None:
             self._is_ready(waiter)
             return False
@@ -230,7 +230,6 @@ class Asks:
             ASK,
             ask,
             (self._journal, asked, True),
-            0,
             heard=lambda result: self._heard(waiter, result),
             failed=lambda error: self._is_ready(waiter),
         )
@@ -358,7 +357,6 @@ class Asks:
                     ASK,
                     ask,
                     (self._journal, asked, False),
-                    0,
                     heard=self._topped_up,
                     failed=lambda error: None,
                 )

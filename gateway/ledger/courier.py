@@ -18,7 +18,7 @@ from gateway.ledger.timer import Timer
 from gateway.store.journals import FINISHED, SerialMoved, Standing, begin, register, resync
 from gateway.store.outcomes import DatabaseAway, DatabaseFailed, DatabaseUnknown
 
-__all__ = ["Accounting", "Courier", "Errand", "Identity", "Source", "in_turn"]
+__all__ = ["Accounting", "Courier", "Errand", "Identity", "Source", "deliver"]
 
 T = TypeVar("T")
 
@@ -45,7 +45,8 @@ class Identity(NamedTuple):
 class Errand(NamedTuple):
     """One transaction: `body(conn, *args)` after the serial has moved, and what to do with its outcome.
 
-    `sync_to` is the seq up to which the journal must be on disk before it is sent. `heard` gets the
+    `sync_to` is the seq up to which the journal must be on disk before it is sent. `prepare` makes the last
+    argument, in a thread and before the transaction, so that no lock is held over it. `heard` gets the
     body's result; `failed` means that nothing happened; an unknown outcome calls neither: the resync that
     follows tells how things stand.
     """
@@ -53,9 +54,10 @@ class Errand(NamedTuple):
     rank: int
     body: Callable[..., Any]
     args: Sequence[Any]
-    sync_to: int
     heard: Callable[[Any], None]
     failed: Callable[[Exception], None]
+    sync_to: int = 0
+    prepare: Callable[[], Any] | None = None
 
 
 class Source(Protocol):
@@ -150,10 +152,10 @@ class Courier:
             errand.failed(error)
             self._delay()
             return
-        identity, serial, now_us = self._identity, self.serial, self._clock.now_us()
+        serial = self.serial
         try:
-            result = await self._database.account(
-                errand.rank, in_turn, identity.journal, serial, now_us, errand.body, errand.args
+            result = await deliver(
+                self._database, errand, self._identity.journal, serial, self._clock.now_us()
             )
         except DatabaseUnknown as unknown:
             self._lost(str(unknown))
@@ -217,7 +219,16 @@ class Courier:
         self._back_off_s = 0.0
 
 
-def in_turn(
+async def deliver(database: Accounting, errand: Errand, journal: str, serial: int, now_us: int) -> Any:
+    """Carry out one errand as the journal's next transaction; raises what became of it otherwise."""
+    args = errand.args
+    if errand.prepare is not None:
+        made = await asyncio.get_running_loop().run_in_executor(None, errand.prepare)
+        args = (*args, made)
+    return await database.account(errand.rank, _in_turn, journal, serial, now_us, errand.body, args)
+
+
+def _in_turn(
     conn: Connection, journal: str, serial: int, now_us: int, body: Callable[..., T], args: Sequence[Any]
 ) -> T:
     """The body of every errand's transaction: the serial first."""

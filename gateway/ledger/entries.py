@@ -1,4 +1,4 @@
-"""From journal records to what posting writes: the ledger row, the sums, the amounts by window. Pure.
+"""From journal records to what posting writes: ledger rows, sums, charges by window. Pure.
 
 Charges of a row and of the sums are the same integers: what no line of the call explains is put on the
 `requests` meter, so that the sums of a table of sums and of the ledger are one number, always.
@@ -7,166 +7,203 @@ Charges of a row and of the sums are the same integers: what no line of the call
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from gateway.domain.periods import slot_of
-from gateway.ledger.records import (
-    CallFacts,
-    Close,
-    Closing,
-    Correct,
-    Line,
-    PostedPart,
-)
-from gateway.store.posting import Entry, Sum
+from gateway.ledger.records import CallFacts, Close, Closing, Correct, Open, PostedPart, decode
+from gateway.store.posting import Batch, Charge
 
-__all__ = ["amounts_of", "amounts_only", "entry_of_close", "entry_of_correction"]
+__all__ = ["Postable", "digest"]
 
 _JSON: Final = msgspec.json.Encoder().encode
 
 
-def entry_of_close(journal: str, seq: int, facts: CallFacts, close: Close) -> Entry:
-    """What a closed attempt writes."""
-    closing = close.closing
-    overrun = max(0, closing.charge_nano - close.hold_nano)
-    flags = [*closing.flags]
-    if any(over for _, _, over, is_hard in amounts_of(close.parts) if is_hard) and "overrun" not in flags:
-        flags.append("overrun")
-    row = _row(
-        facts.attempt,
-        "call",
-        journal,
-        seq,
-        facts,
-        closing,
-        flags,
-        close.hold_nano,
-        overrun,
-        close.parts,
-        None,
-    )
-    return Entry(seq, row, _sums(facts, closing), amounts_of(close.parts))
+class Postable(NamedTuple):
+    """One record to be posted, as it stands in the journal: a close with its open, or a correction.
+
+    `poison` is why SQL refuses its row ("row: ..."), or its amounts, too ("amounts: ...").
+    """
+
+    seq: int
+    frame: bytes
+    open_frame: bytes | None
+    poison: str = ""
 
 
-def entry_of_correction(journal: str, seq: int, correct: Correct) -> Entry:
-    """What a correction writes. Nothing was held for it, so an addition is overrun in full."""
-    difference = correct.difference
-    overrun = max(0, difference.charge_nano)
-    row = _row(
-        correct.correction,
-        correct.kind,
-        journal,
-        seq,
-        correct.facts,
-        difference,
-        difference.flags,
-        0,
-        overrun,
-        correct.parts,
-        correct.reason,
-    )
-    amounts = [
-        (window, amount, 0 if hold is None else max(0, amount), False)
-        for window, amount, hold in correct.parts
-    ]
-    return Entry(seq, row, _sums(correct.facts, difference), amounts)
+def digest(journal: str, postables: Sequence[Postable]) -> Batch:
+    """Everything the records write, added up. Costs a few microseconds each; done before the transaction."""
+    made = _Digest(journal)
+    for postable in postables:
+        made.add(postable)
+    return made.batch(postables[-1].seq)
 
 
-def amounts_of(parts: Sequence[PostedPart]) -> list[tuple[int, int, int, bool]]:
-    """(window, amount, overrun, is hard) of each window a call was counted in."""
-    return [
-        (window, amount, 0 if hold is None else max(0, amount - hold), hold is not None)
-        for window, amount, hold in parts
-    ]
+class _Digest:
+    """Adds records up."""
+
+    def __init__(self, journal: str) -> None:
+        self._journal = journal
+        self._rows: list[tuple[Any, ...]] = []
+        self._charges: dict[int, Charge] = {}
+        self._quarantined: list[tuple[int, bytes, str, str]] = []
+        # Sums by key and then by meter: most calls of a batch share the key.
+        self._sums: dict[tuple[Any, ...], dict[str, list[int]]] = {}
+        self._user_sums: dict[tuple[Any, ...], dict[str, list[int]]] = {}
+        self._tag_sums: dict[tuple[Any, ...], dict[str, list[int]]] = {}
+
+    def batch(self, last_seq: int) -> Batch:
+        return Batch(
+            last_seq,
+            self._rows,
+            {
+                "rollups": _flat(self._sums),
+                "end_user_rollups": _flat(self._user_sums),
+                "tag_rollups": _flat(self._tag_sums),
+            },
+            self._charges,
+            self._quarantined,
+        )
+
+    def add(self, postable: Postable) -> None:
+        record = decode(postable.frame)
+        if isinstance(record, Correct):
+            facts, closing, hold, is_held = record.facts, record.difference, 0, False
+            name: tuple[str, str, str | None] = (record.correction, record.kind, record.reason)
+        else:
+            assert isinstance(record, Close)
+            assert postable.open_frame is not None
+            opened = decode(postable.open_frame)
+            assert isinstance(opened, Open)
+            facts, closing, hold, is_held = opened.facts, record.closing, record.hold_nano, True
+            name = (record.attempt, "call", None)
+        if postable.poison:
+            self._set_aside(postable, record.parts, is_held)
+            return
+        has_overrun = self._charge(record.parts, is_held)
+        self._rows.append(self._row(postable.seq, name, facts, closing, hold, record.parts, has_overrun))
+        self._sum(facts, closing)
+
+    def _set_aside(self, postable: Postable, parts: Sequence[PostedPart], is_held: bool) -> None:
+        """No row and no sums; the money counts all the same, unless that is what SQL refuses."""
+        counted = [] if postable.poison.startswith("amounts") else parts
+        self._charge(counted, is_held)
+        amounts = _text([(window, amount) for window, amount, _ in counted])
+        self._quarantined.append((postable.seq, postable.frame, amounts, postable.poison))
+
+    def _charge(self, parts: Sequence[PostedPart], is_held: bool) -> bool:
+        """Add to each window what was charged to it; True when any was charged more than it held."""
+        has_overrun = False
+        for window, amount, hold in parts:
+            # Nothing was held for a correction, so an addition is overrun in full; soft budgets hold nothing.
+            is_hard = hold is not None
+            overrun = max(0, amount - (hold if is_held and hold else 0)) if is_hard else 0
+            known = self._charges.get(window)
+            leased = amount if is_hard and is_held else 0
+            if known is None:
+                self._charges[window] = Charge(amount, overrun, leased)
+            else:
+                self._charges[window] = Charge(known[0] + amount, known[1] + overrun, known[2] + leased)
+            has_overrun = has_overrun or overrun > 0
+        return has_overrun
+
+    def _row(
+        self,
+        seq: int,
+        name: tuple[str, str, str | None],
+        facts: CallFacts,
+        closing: Closing,
+        hold: int,
+        parts: Sequence[PostedPart],
+        has_overrun: bool,
+    ) -> tuple[Any, ...]:
+        """In the order of the ledger's columns."""
+        flags = closing.flags
+        if has_overrun and "overrun" not in flags:
+            flags = [*flags, "overrun"]
+        return (
+            name[0],
+            name[1],
+            facts.attempt,
+            facts.call,
+            self._journal,
+            seq,
+            facts.admitted_at_us,
+            closing.closed_at_us,
+            facts.account,
+            facts.key,
+            facts.end_user,
+            _text(facts.tags),
+            facts.provider,
+            facts.upstream,
+            facts.model,
+            closing.served_model,
+            facts.format,
+            facts.streamed,
+            closing.status,
+            closing.outcome,
+            _text(closing.usage),
+            closing.usage_source,
+            closing.raw_usage,
+            _text(closing.lines),
+            _text(flags),
+            hold,
+            closing.charge_nano,
+            closing.list_nano,
+            max(0, closing.charge_nano - hold),
+            _text(parts),
+            name[2],
+        )
+
+    def _sum(self, facts: CallFacts, closing: Closing) -> None:
+        slot = slot_of(facts.admitted_at_us)
+        key = (slot, facts.account, facts.key, facts.provider, facts.model)
+        _add(self._sums.setdefault(key, {}), closing)
+        if facts.end_user is not None:
+            _add(self._user_sums.setdefault((*key, facts.end_user), {}), closing)
+        for tag, value in facts.tags.items():
+            _add(self._tag_sums.setdefault((*key, tag, value), {}), closing)
 
 
-def amounts_only(entry: Entry) -> Entry:
-    """The entry of a record whose row SQL refuses: its money counts all the same."""
-    return entry._replace(row=None, sums=())
+def _add(meters: dict[str, list[int]], closing: Closing) -> None:
+    """Add a call to [quantity, cost, list cost] of each of its meters."""
+    cost_left, list_left = closing.charge_nano, closing.list_nano
+    usage = closing.usage
+    for meter, quantity in usage.items():
+        if meter != "requests":
+            _of(meters, meter)[0] += quantity
+    for line in closing.lines:
+        meter, quantity, _, _, cost, at_list = line
+        total = _of(meters, meter)
+        if meter not in usage and meter != "requests":
+            total[0] += quantity
+        total[1] += cost
+        total[2] += at_list
+        cost_left -= cost
+        list_left -= at_list
+    total = _of(meters, "requests")
+    total[0] += closing.requests
+    total[1] += cost_left
+    total[2] += list_left
 
 
-def _row(
-    entry: str,
-    kind: str,
-    journal: str,
-    seq: int,
-    facts: CallFacts,
-    closing: Closing,
-    flags: Sequence[str],
-    hold: int,
-    overrun: int,
-    parts: Sequence[PostedPart],
-    reason: str | None,
-) -> tuple[Any, ...]:
-    """In the order of the ledger's columns."""
-    return (
-        entry,
-        kind,
-        facts.attempt,
-        facts.call,
-        journal,
-        seq,
-        facts.admitted_at_us,
-        closing.closed_at_us,
-        facts.account,
-        facts.key,
-        facts.end_user,
-        _text(facts.tags),
-        facts.provider,
-        facts.upstream,
-        facts.model,
-        closing.served_model,
-        facts.format,
-        facts.streamed,
-        closing.status,
-        closing.outcome,
-        _text(closing.usage),
-        closing.usage_source,
-        closing.raw_usage,
-        _text(closing.lines),
-        _text(flags),
-        hold,
-        closing.charge_nano,
-        closing.list_nano,
-        overrun,
-        _text(parts),
-        reason,
+def _of(meters: dict[str, list[int]], meter: str) -> list[int]:
+    total = meters.get(meter)
+    if total is None:
+        total = meters[meter] = [0, 0, 0]
+    return total
+
+
+def _flat(sums: Mapping[tuple[Any, ...], Mapping[str, Sequence[int]]]) -> list[tuple[Any, ...]]:
+    """Rows in ascending order of their keys, which is the order of their locks."""
+    return sorted(
+        (*key, meter, *amounts)
+        for key, meters in sums.items()
+        for meter, amounts in meters.items()
+        if any(amounts)
     )
 
 
 def _text(value: Any) -> str:
     return _JSON(value).decode()
-
-
-def _sums(facts: CallFacts, closing: Closing) -> list[Sum]:
-    """The additions to the three tables of sums, one for each meter (and end user, and tag)."""
-    base = (slot_of(facts.admitted_at_us), facts.account, facts.key, facts.provider, facts.model)
-    sums = []
-    for meter, amounts in _meters(closing).items():
-        sums.append(Sum("rollups", (*base, meter), amounts))
-        if facts.end_user is not None:
-            sums.append(Sum("end_user_rollups", (*base, facts.end_user, meter), amounts))
-        for tag, value in facts.tags.items():
-            sums.append(Sum("tag_rollups", (*base, tag, value, meter), amounts))
-    return sums
-
-
-def _meters(closing: Closing) -> Mapping[str, tuple[int, int, int]]:
-    """Quantity, cost and list cost of each meter that has any."""
-    meters = {meter: [quantity, 0, 0] for meter, quantity in closing.usage.items() if meter != "requests"}
-    meters["requests"] = [
-        closing.requests,
-        closing.charge_nano - _total(closing.lines, 4),
-        closing.list_nano - _total(closing.lines, 5),
-    ]
-    for line in closing.lines:
-        total = meters.setdefault(line[0], [line[1], 0, 0])
-        total[1] += line[4]
-        total[2] += line[5]
-    return {meter: (each[0], each[1], each[2]) for meter, each in meters.items() if any(each)}
-
-
-def _total(lines: Sequence[Line], column: int) -> int:
-    return sum(line[column] for line in lines)  # type: ignore[misc]

@@ -16,12 +16,13 @@ from sqlalchemy import Connection
 
 from gateway.clock import Clock
 from gateway.ledger.courier import Errand
-from gateway.ledger.poster import BATCH, Postable, post_frames
+from gateway.ledger.entries import Postable, digest
+from gateway.ledger.poster import BATCH
 from gateway.store.engine import POST
 from gateway.store.journals import Finished, SerialMoved, finish
 from gateway.store.journals import Standing as JournalStanding
 from gateway.store.outcomes import DatabaseAway
-from gateway.store.posting import Moved, Standing
+from gateway.store.posting import Batch, Moved, Standing, post
 
 __all__ = ["Finisher"]
 
@@ -62,13 +63,14 @@ class Finisher:
         batch = [each._replace(poison=self._poison) for each in islice(self._left, self._batch)]
         is_last = len(batch) == len(self._left)
         standings = {window: Standing(amount, 0) for window, amount in self._leases.items()}
+        journal = self._journal
         return Errand(
             POST,
             _post_and_finish,
-            (self._journal, batch, standings, self._clock.now_us(), self._state if is_last else None),
-            0,
+            (journal, standings, self._clock.now_us(), self._state if is_last else None),
             heard=lambda moved: self._heard(batch, is_last, moved),
             failed=lambda error: self._failed(batch, error),
+            prepare=lambda: digest(journal, batch) if batch else None,
         )
 
     def _heard(self, batch: Sequence[Postable], is_last: bool, moved: Mapping[int, Moved]) -> None:
@@ -96,12 +98,12 @@ class Finisher:
 def _post_and_finish(
     conn: Connection,
     journal: str,
-    postables: Sequence[Postable],
     standings: Mapping[int, Standing],
     now_us: int,
     state: Finished | None,
+    batch: Batch | None,
 ) -> Mapping[int, Moved]:
-    moved = post_frames(conn, journal, postables, standings, now_us) if postables else {}
+    moved = {} if batch is None else post(conn, journal, batch, standings, now_us)
     if state is not None:
         finish(conn, journal, state)
     return moved

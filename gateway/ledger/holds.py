@@ -122,44 +122,40 @@ class Holds:
         self._on_freed = on_freed
         self._on_low = on_low
 
-    def admit(self, facts: CallFacts, needs: Sequence[Need]) -> Hold | None:
-        """Hold all or nothing; None when a window is not known, has no room, or others wait for it."""
-        lines = self._book.lines
-        for need in needs:
-            line = lines.get((need.budget.id, need.subject))
-            if line is None or line.waiting:
-                return None
-        return self.take(facts, needs)
-
-    def take(self, facts: CallFacts, needs: Sequence[Need]) -> Hold | None:
-        """The same for the call at the head of its queues."""
-        if self._journal.is_full:
+    def admit(self, facts: CallFacts, needs: Sequence[Need], is_head: bool = False) -> Hold | None:
+        """Hold all or nothing; None when a window is not known or has no room, the journal is full, or others
+        wait for the same (unless this call is at the head of its queues)."""
+        journal = self._journal
+        if journal.used_bytes > journal.bound_bytes:
             return None
         now_us = self._now_us()
         lines = self._book.lines
         parts: list[tuple[WindowState, int | None]] = []
+        named: list[Part] = []
         for need in needs:
             budget = need.budget
             line = lines.get((budget.id, need.subject))
-            window = None if line is None else line.at(budget, now_us)
+            if line is None or (line.waiting and not is_head):
+                return None
+            window = line.at(budget, now_us)
             if window is None:
                 return None
+            asked: int | None = need.amount
             if budget.enforcement != "hard":
-                parts.append((window, None))
-                continue
-            asked = need.amount
+                asked = None
             # `WindowState.free`, written out. A call that needs nothing always fits.
-            if asked and asked > window.lease - window.held - window.unposted - window.returning:
+            elif asked and asked > window.lease - window.held - window.unposted - window.returning:
                 return None
             parts.append((window, asked))
-        for window, held in parts:
+            named.append((window.id, window.unit, asked))
+        for window, asked in parts:
             window.used_at_us = now_us
-            if held:
-                window.held += held
+            if asked:
+                window.held += asked
                 if window.free < window.low:
                     self._on_low(window)
         hold = Hold(facts, parts)
-        hold.open_frame = self._journal.append_open(hold, hold.open_record())
+        hold.open_frame = journal.append_open(hold, Open(facts, named))
         self.open[facts.attempt] = hold
         return hold
 
@@ -243,7 +239,7 @@ class Holds:
         return True
 
     def refusal(self) -> Unavailable:
-        """Why `take` takes nothing although every window has room."""
+        """Why nothing is admitted although every window has room."""
         return journal_full(
             self._journal.used_bytes,
             self._journal.limit_bytes,

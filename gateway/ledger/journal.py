@@ -82,7 +82,9 @@ class Journal:
         self.seq = 1
         self.written_seq = self.synced_seq = 1
         self._lock, self._descriptor = descriptors
-        self._limit = limit_bytes
+        self.limit_bytes = limit_bytes
+        self.bound_bytes = limit_bytes - CLOSE_RESERVE
+        self.used_bytes = 0
         self._segment_bytes = min(SEGMENT_BYTES, max(64 * 1024, limit_bytes // 8))
         self._timer = timer
         self._on_withdrawn: Callable[[Runner], None] = lambda runner: None
@@ -97,9 +99,7 @@ class Journal:
         self._is_paused = False
         self._folder_dirty = False
         self._segments = [Segment(segment_path(folder, 1), 1)]
-        self._running = 0
         self._posted = 0
-        self._bytes = 0
         self.dirty = asyncio.Event()
 
     @classmethod
@@ -130,27 +130,13 @@ class Journal:
         self._on_withdrawn = on_withdrawn
         self._on_synced = on_synced
 
-    # What is kept, against its bound.
-
-    @property
-    def used_bytes(self) -> int:
-        """Bytes on disk and in the buffer, with room for the closes of every open call."""
-        return self._bytes + self._running * CLOSE_RESERVE
-
-    @property
-    def limit_bytes(self) -> int:
-        """The bound beyond which no call is admitted."""
-        return self._limit
-
-    @property
-    def is_full(self) -> bool:
-        """Whether one more call might not find room for its close."""
-        is_long = self._bytes + (self._running + 1) * CLOSE_RESERVE > self._limit
-        return is_long or self.is_broken or bool(self.refusal)
+    # What is kept, against its bound. `used_bytes` is what is on disk and in the buffer, with room for the
+    # closes of every open call; beyond `bound_bytes` the next call might not find room for its own.
 
     def refuse(self, reason: str) -> None:
         """Take no call any more; those that run are closed as always."""
         self.refusal = reason
+        self.bound_bytes = -1
 
     @property
     def segments(self) -> list[Segment]:
@@ -162,8 +148,9 @@ class Journal:
     def append_open(self, runner: Runner, record: Open) -> bytes:
         """A call was admitted; returns the frame."""
         self._opens.append((len(self._buffer), runner))
-        self._running += 1
-        self._runs_in(runner, self._segments[-1])
+        self.used_bytes += CLOSE_RESERVE
+        segment = runner.segment = self._segments[-1]
+        segment.running.add(runner)
         return self._append(OPEN, record)
 
     def append(self, kind: int, record: Check | Close | Correct) -> tuple[int, bytes]:
@@ -177,7 +164,7 @@ class Journal:
         assert segment is not None, "a call is closed once, and was opened before"
         segment.running.discard(runner)
         segment.owed += 1
-        self._running -= 1
+        self.used_bytes -= CLOSE_RESERVE
         self.postable(seq)
         return segment
 
@@ -194,7 +181,7 @@ class Journal:
         self.seq += 1
         frame = encode(self.seq, kind, record)
         self._buffer.append(frame)
-        self._bytes += len(frame)
+        self.used_bytes += len(frame)
         if not self._is_scheduled:
             self._schedule()
         return frame
@@ -249,11 +236,11 @@ class Journal:
         self.failure = error
         os.ftruncate(self._descriptor, self._segments[-1].size)
         withdrawn = {index: runner for index, runner in self._opens if not runner.is_closed}
-        self._bytes -= sum(len(self._buffer[index]) for index in withdrawn)
+        self.used_bytes -= sum(len(self._buffer[index]) for index in withdrawn)
         self._buffer = [frame for index, frame in enumerate(self._buffer) if index not in withdrawn]
         self._opens.clear()
         for runner in withdrawn.values():
-            self._running -= 1
+            self.used_bytes -= CLOSE_RESERVE
             assert runner.segment is not None
             runner.segment.running.discard(runner)
             self._on_withdrawn(runner)
@@ -296,6 +283,7 @@ class Journal:
         except OSError as error:
             # After a failed fsync the next one may succeed although the data is gone: trust none.
             self.failure, self.is_broken = error, True
+            self.refuse(f"cannot be brought to the disk: {error}")
             return
         self._folder_dirty = False
         self.synced_seq = reached
@@ -358,7 +346,7 @@ class Journal:
     async def _drop(self) -> None:
         while len(self._segments) > 1 and self._is_droppable(self._segments[0]):
             segment = self._segments.pop(0)
-            self._bytes -= segment.size
+            self.used_bytes -= segment.size
             await self._loop.run_in_executor(self._threads, segment.path.unlink)
 
     def _is_droppable(self, segment: Segment) -> bool:
@@ -387,7 +375,7 @@ class Journal:
         self._threads.shutdown()
 
     def _grew(self, size: int) -> None:
-        self._bytes += size
+        self.used_bytes += size
         self._segments[-1].size += size
 
 

@@ -24,13 +24,14 @@ from gateway.ledger.asks import Asks, Waiter
 from gateway.ledger.book import FOREVER_US, Book, WindowState
 from gateway.ledger.courier import Accounting, Courier
 from gateway.ledger.courier import Identity as CourierIdentity
+from gateway.ledger.entries import Postable
 from gateway.ledger.files import DONE
 from gateway.ledger.finishing import Finisher
 from gateway.ledger.holds import Hold, Holds
 from gateway.ledger.identity import Place, find_place, journal_id
 from gateway.ledger.journal import AfterWrite, Journal
 from gateway.ledger.openings import Openings
-from gateway.ledger.poster import Postable, Poster
+from gateway.ledger.poster import Poster
 from gateway.ledger.records import CallFacts, Close, Closing, Header, Open, PostedPart, decode
 from gateway.ledger.returns import Returns, Shown
 from gateway.ledger.timer import SystemTimer, Timer

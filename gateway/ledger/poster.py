@@ -10,37 +10,26 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
-import msgspec
 from sqlalchemy import Connection
 
 from gateway.clock import Clock
 from gateway.ledger.book import Book
 from gateway.ledger.courier import Errand
-from gateway.ledger.entries import amounts_only, entry_of_close, entry_of_correction
+from gateway.ledger.entries import Postable, digest
 from gateway.ledger.holds import Pending
 from gateway.ledger.journal import Journal
-from gateway.ledger.records import Close, Correct, Open, decode
 from gateway.store.engine import POST
 from gateway.store.journals import SerialMoved
 from gateway.store.outcomes import DatabaseAway
-from gateway.store.posting import Entry, Moved, Standing, post, quarantine
+from gateway.store.posting import Batch, Moved, Standing, post
 
-__all__ = ["BATCH", "Postable", "Poster", "post_frames"]
+__all__ = ["BATCH", "Poster", "post_batch"]
 
 logger = logging.getLogger("tollgate.ledger")
 
 BATCH: Final = 500
-
-
-class Postable(NamedTuple):
-    """One record to be posted, as it stands in the journal. `poison` is why SQL refuses its row."""
-
-    seq: int
-    frame: bytes
-    open_frame: bytes | None
-    poison: str = ""
 
 
 class Poster:
@@ -87,25 +76,26 @@ class Poster:
             batch.append(pending)
         if not batch:
             return None
+        journal = self._journal.header.journal
+        postables = [Postable(each.seq, each.frame, each.open_frame, self._poison) for each in batch]
         return Errand(
             POST,
-            post_frames,
-            self.arguments(batch),
-            0,
+            post_batch,
+            (journal, self._standings(batch), self._clock.now_us()),
             heard=lambda moved: self._heard(batch[-1].seq, moved),
             failed=lambda error: self._failed(batch, error),
+            prepare=lambda: digest(journal, postables),
         )
 
-    def arguments(self, batch: Sequence[Pending]) -> tuple[object, ...]:
-        """What `post_frames` takes for these records, with the windows as they stand now."""
+    def _standings(self, batch: Sequence[Pending]) -> dict[int, Standing]:
+        """The windows these records were counted in, as they stand now."""
         standings = {}
         for pending in batch:
             for window, _, _ in pending.parts:
                 state = self._book.windows.get(window)
-                if state is not None:
+                if state is not None and window not in standings:
                     standings[window] = Standing(state.lease, state.in_flight)
-        postables = [Postable(each.seq, each.frame, each.open_frame, self._poison) for each in batch]
-        return self._journal.header.journal, postables, standings, self._clock.now_us()
+        return standings
 
     def _heard(self, last_seq: int, moved: Mapping[int, Moved]) -> None:
         if self._poison:
@@ -154,36 +144,8 @@ class Poster:
         self._poison = f"amounts: {error}" if self._poison else f"row: {error}"
 
 
-def post_frames(
-    conn: Connection,
-    journal: str,
-    postables: Sequence[Postable],
-    standings: Mapping[int, Standing],
-    now_us: int,
+def post_batch(
+    conn: Connection, journal: str, standings: Mapping[int, Standing], now_us: int, batch: Batch
 ) -> dict[int, Moved]:
-    """Post records of a journal, in a transaction whose serial has moved."""
-    entries = [_entry(journal, each) for each in postables]
-    for number, each in enumerate(postables):
-        if each.poison:
-            entries[number] = _set_aside(conn, journal, each, entries[number], now_us)
-    return post(conn, journal, entries, standings, now_us)
-
-
-def _entry(journal: str, postable: Postable) -> Entry:
-    record = decode(postable.frame)
-    if isinstance(record, Correct):
-        return entry_of_correction(journal, postable.seq, record)
-    assert isinstance(record, Close)
-    assert postable.open_frame is not None
-    opened = decode(postable.open_frame)
-    assert isinstance(opened, Open)
-    return entry_of_close(journal, postable.seq, opened.facts, record)
-
-
-def _set_aside(conn: Connection, journal: str, postable: Postable, entry: Entry, now_us: int) -> Entry:
-    entry = amounts_only(entry)
-    if postable.poison.startswith("amounts"):
-        entry = entry._replace(amounts=())
-    amounts = msgspec.json.encode([(window, amount) for window, amount, _, _ in entry.amounts]).decode()
-    quarantine(conn, journal, postable.seq, postable.frame, amounts, postable.poison, now_us)
-    return entry
+    """The body of a post."""
+    return post(conn, journal, batch, standings, now_us)

@@ -8,9 +8,9 @@ stops at the first frame that is not whole, and what stands before it is everyth
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
+from zlib import crc32
 
 import msgspec
 
@@ -58,6 +58,8 @@ PostedPart = tuple[int, int, int | None]
 
 _PREFIX: Final = struct.Struct("<II")  # length of the body, CRC of the rest
 _HEAD: Final = struct.Struct("<QB")  # seq, type
+_pack_prefix: Final = _PREFIX.pack
+_pack_head: Final = _HEAD.pack
 _OVERHEAD: Final = _PREFIX.size + _HEAD.size
 # No record of ours comes near it; a length beyond it is garbage, not a record to wait for.
 _BODY_MAX: Final = 64 * 1024 * 1024
@@ -189,8 +191,8 @@ class Frame(NamedTuple):
 def encode(seq: int, kind: int, record: Record) -> bytes:
     """The frame of a record."""
     body = _ENCODE(record)
-    rest = _HEAD.pack(seq, kind) + body
-    return _PREFIX.pack(len(body), zlib.crc32(rest)) + rest
+    rest = _pack_head(seq, kind) + body
+    return _pack_prefix(len(body), crc32(rest)) + rest
 
 
 def decode(raw: bytes) -> Record:
@@ -205,7 +207,7 @@ def frames(data: bytes) -> Iterator[Frame]:
     while start + _OVERHEAD <= len(data):
         length, crc = _PREFIX.unpack_from(data, start)
         end = start + _OVERHEAD + length
-        if length > _BODY_MAX or end > len(data) or zlib.crc32(data[start + _PREFIX.size : end]) != crc:
+        if length > _BODY_MAX or end > len(data) or crc32(data[start + _PREFIX.size : end]) != crc:
             return
         seq, kind = _HEAD.unpack_from(data, start + _PREFIX.size)
         if kind not in _DECODERS:

@@ -104,7 +104,7 @@ class Returns:
             RETURN,
             give_back,
             (self._journal, returns),
-            self._last_seq(),
+            sync_to=self._last_seq(),
             heard=lambda _: self._returned(batch),
             failed=lambda _: self._undone(batch, orphans),
         )
@@ -163,7 +163,6 @@ class Shown:
             RETURN,
             _show,
             (self._journal, held, figures, self._clock.now_us()),
-            0,
             heard=lambda _: self._shown(changed, held),
             failed=lambda _: self._refused.update(dict.fromkeys(refused)),
         )

@@ -7,17 +7,17 @@ Settling is never conditional: what was spent is booked, whether or not it fits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
 from gateway.store.alerts import Movement, note_movements
 from gateway.store.grants import burn
-from gateway.store.sql import many, placeholders, run
+from gateway.store.sql import insert_all, many, placeholders, run
 from gateway.store.tables import end_user_rollups, ledger, rollups, tag_rollups
 
-__all__ = ["LEDGER_COLUMNS", "Entry", "Moved", "Standing", "Sum", "post", "posted_attempts", "quarantine"]
+__all__ = ["LEDGER_COLUMNS", "Batch", "Charge", "Moved", "Standing", "post", "posted_attempts"]
 
 LEDGER_COLUMNS: Final = tuple(column.name for column in ledger.columns)
 _SUM_COLUMNS: Final = ("quantity", "cost", "list_cost")
@@ -33,32 +33,32 @@ def _add(table: str, columns: Sequence[str]) -> str:
     return f"{_insert(table, columns)} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sums}"
 
 
-_INSERT_LEDGER: Final = _insert("ledger", LEDGER_COLUMNS)
 _ADD_SUMS: Final[Mapping[str, str]] = {
     table.name: _add(table.name, [column.name for column in table.columns])
     for table in (rollups, end_user_rollups, tag_rollups)
 }
 
 
-class Sum(NamedTuple):
-    """One addition to a table of sums: its key, and quantity, cost, list cost."""
+class Charge(NamedTuple):
+    """What a batch charges one window; `leased` of it was held against a lease, `overrun` against nothing."""
 
-    table: str
-    key: tuple[Any, ...]
-    amounts: tuple[int, int, int]
+    amount: int
+    overrun: int
+    leased: int
 
 
-class Entry(NamedTuple):
-    """One ledger row with what it adds elsewhere. `row` is in the order of LEDGER_COLUMNS.
+class Batch(NamedTuple):
+    """What the records up to `last_seq` write.
 
-    `amounts` are (window, amount, overrun, is hard): soft budgets have no lease to shrink. Without a row (a
-    quarantined record) only the amounts count.
+    `rows` are in the order of LEDGER_COLUMNS. `sums` has, by table, rows of key and quantity, cost, list
+    cost, in ascending order. `quarantined` are records set aside: (seq, record, amounts as JSON, error).
     """
 
-    seq: int
-    row: tuple[Any, ...] | None
-    sums: Sequence[Sum]
-    amounts: Sequence[tuple[int, int, int, bool]]
+    last_seq: int
+    rows: Sequence[tuple[Any, ...]]
+    sums: Mapping[str, Sequence[tuple[Any, ...]]]
+    charges: Mapping[int, Charge]
+    quarantined: Sequence[tuple[int, bytes, str, str]]
 
 
 class Standing(NamedTuple):
@@ -81,23 +81,20 @@ class Moved(NamedTuple):
 
 
 def post(
-    conn: Connection,
-    journal: str,
-    entries: Sequence[Entry],
-    standings: Mapping[int, Standing],
-    now_us: int,
+    conn: Connection, journal: str, batch: Batch, standings: Mapping[int, Standing], now_us: int
 ) -> dict[int, Moved]:
-    """Book the entries; `begin` has moved the serial. Returns what moved, by window.
+    """Book a batch; `begin` has moved the serial. Returns what moved, by window.
 
     `k = min(lease, charge)` takes the lease to 0 and never below; the rest goes to `spent` alone.
     """
-    run(conn, "UPDATE journals SET posted = ? WHERE id = ?", (entries[-1].seq, journal))
-    many(conn, _INSERT_LEDGER, [entry.row for entry in entries if entry.row is not None])
-    _add_sums(conn, entries)
-    charges = _charges(entries)
+    run(conn, "UPDATE journals SET posted = ? WHERE id = ?", (batch.last_seq, journal))
+    insert_all(conn, "ledger", LEDGER_COLUMNS, batch.rows)
+    for table, statement in _ADD_SUMS.items():
+        many(conn, statement, batch.sums[table])
     moved = {}
-    for window in sorted(charges):
-        outcome = _move_window(conn, window, charges[window], standings.get(window, Standing(0, 0)))
+    for window in sorted(batch.charges):
+        standing = standings.get(window, Standing(0, 0))
+        outcome = _move_window(conn, window, batch.charges[window], standing)
         if outcome is not None:
             moved[window] = outcome
     for window in _pools(conn, moved):
@@ -107,41 +104,17 @@ def post(
         "UPDATE leases SET amount = amount - ?, held = ? WHERE journal = ? AND win = ?",
         [(moved[window].shrunk, moved[window].held, journal, window) for window in sorted(moved)],
     )
-    _note(conn, moved, charges, now_us)
+    many(
+        conn,
+        "INSERT INTO quarantine (journal, seq, record, amounts, error, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+        [(journal, *each, now_us) for each in batch.quarantined],
+    )
+    _note(conn, moved, batch.charges, now_us)
     return moved
 
 
-def _add_sums(conn: Connection, entries: Iterable[Entry]) -> None:
-    tables: dict[str, dict[tuple[Any, ...], list[int]]] = {name: {} for name in _ADD_SUMS}
-    for entry in entries:
-        for table, key, amounts in entry.sums:
-            total = tables[table].setdefault(key, [0, 0, 0])
-            total[0] += amounts[0]
-            total[1] += amounts[1]
-            total[2] += amounts[2]
-    for table, totals in tables.items():
-        many(conn, _ADD_SUMS[table], [(*key, *totals[key]) for key in sorted(totals)])
-
-
-class _Charge(NamedTuple):
-    amount: int
-    overrun: int
-    hard: int  # the part of the amount that was charged to a lease
-
-
-def _charges(entries: Iterable[Entry]) -> dict[int, _Charge]:
-    totals: dict[int, _Charge] = {}
-    for entry in entries:
-        for window, amount, overrun, is_hard in entry.amounts:
-            known = totals.get(window, _Charge(0, 0, 0))
-            totals[window] = _Charge(
-                known.amount + amount, known.overrun + overrun, known.hard + (amount if is_hard else 0)
-            )
-    return totals
-
-
-def _move_window(conn: Connection, window: int, charge: _Charge, standing: Standing) -> Moved | None:
-    shrunk = min(standing.lease, max(0, charge.hard))
+def _move_window(conn: Connection, window: int, charge: Charge, standing: Standing) -> Moved | None:
+    shrunk = min(standing.lease, max(0, charge.leased))
     row = run(
         conn,
         "UPDATE windows SET spent = spent + ?, leased = leased - ?, overrun = overrun + ? WHERE id = ?"
@@ -166,23 +139,12 @@ def _pools(conn: Connection, moved: Mapping[int, Moved]) -> list[int]:
     return [row[0] for row in found]
 
 
-def _note(conn: Connection, moved: Mapping[int, Moved], charges: Mapping[int, _Charge], now_us: int) -> None:
+def _note(conn: Connection, moved: Mapping[int, Moved], charges: Mapping[int, Charge], now_us: int) -> None:
     movements = [
         Movement(window, each.spent - each.charged, each.spent, each.cap, charges[window].overrun)
         for window, each in moved.items()
     ]
     note_movements(conn, movements, now_us)
-
-
-def quarantine(
-    conn: Connection, journal: str, seq: int, record: bytes, amounts: str, error: str, now_us: int
-) -> None:
-    """Set a record aside that SQL refuses as a row; its amounts are posted all the same."""
-    run(
-        conn,
-        "INSERT INTO quarantine (journal, seq, record, amounts, error, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-        (journal, seq, record, amounts, error, now_us),
-    )
 
 
 def posted_attempts(conn: Connection, attempts: Sequence[str]) -> set[str]:
