@@ -27,7 +27,9 @@ class Intent:
     plus a fixed allowance for each feature that adds hidden tokens. `unseen_input` says that more comes
     from where the gateway cannot look (URLs, stored ids); such a call is quoted at the model's context
     window. `fees` bounds the per-use meters (`{"web_search": 6}`); `loops` multiplies the input for
-    server-side tool loops.
+    server-side tool loops. `choices` is how often as much as the output cap may be written: for every
+    answer asked for, and for every turn of a loop that the provider runs by itself. `others` are parts of
+    the call that other models may serve (advisors, fallbacks): each costs what its own model costs, on top.
     """
 
     model: str
@@ -45,6 +47,7 @@ class Intent:
     allowance: int = 0
     output_extra: int = 0
     places: tuple[Member, ...] = ()
+    others: tuple[Intent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ class Report:
     `raw` is the provider's usage object, verbatim JSON. `unknown` names usage fields that no meter
     stands for and that are not zero, and says what did not add up. `model` and `service_tier` are the
     served ones where told. `missing` names the sides (`input`, `output`) that the report has no figure
-    for although there must be one: those have to be counted.
+    for although there must be one: those have to be counted. `others` is what other models consumed for
+    the same call, by their names: it is not in `usage`, and each pays its own model's prices.
     """
 
     usage: Usage
@@ -63,6 +67,7 @@ class Report:
     service_tier: str | None = None
     unknown: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    others: tuple[tuple[str, Usage], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

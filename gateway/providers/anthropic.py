@@ -28,7 +28,10 @@ PROVIDER: Final = Provider(
     base_url="https://api.anthropic.com",
     credential_env="ANTHROPIC_API_KEY",
     price_providers=("anthropic",),
-    paths={},
+    paths={
+        "anthropic_messages": "/v1/messages",
+        "anthropic_count_tokens": "/v1/messages/count_tokens",
+    },
     authorize=api_key_header(b"x-api-key"),
     # Output is known in full only from the last event; hidden thinking cannot be counted.
     on_abort="drain",

@@ -1,0 +1,53 @@
+"""Anthropic's Messages API (https://platform.claude.com/docs/en/api/messages)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.formats.anthropic_blocks import reply_texts
+from gateway.formats.anthropic_content import prompt_texts
+from gateway.formats.anthropic_envelope import read_reply
+from gateway.formats.anthropic_meter import AnthropicMeter
+from gateway.formats.anthropic_request import read_messages
+from gateway.formats.anthropic_splice import upstream_body
+from gateway.formats.base import Counter, Dialect, InBandError, Intent, Report, StreamMeter
+
+__all__ = ["FORMAT", "Messages"]
+
+
+class Messages:
+    """See `gateway.formats.base.Format`."""
+
+    name = "anthropic_messages"
+    dialect: Dialect = "anthropic"
+    paths = ("/v1/messages",)
+
+    def read(self, path: str, body: bytes) -> Intent:
+        return read_messages(body)
+
+    def upstream_body(
+        self, body: bytes, intent: Intent, model: str, cap_field: str, output_cap: int
+    ) -> bytes:
+        # This endpoint knows `max_tokens` alone.
+        return upstream_body(body, intent, model, output_cap)
+
+    def meter(self, intent: Intent) -> StreamMeter:
+        return AnthropicMeter(intent)
+
+    def read_reply(
+        self, body: bytes, intent: Intent | None = None
+    ) -> tuple[Report | None, InBandError | None]:
+        return read_reply(body, intent)
+
+    def reply_text(self, body: bytes) -> str:
+        return "\n".join(reply_texts(body))
+
+    def prompt_text(self, body: bytes) -> str:
+        return "\n".join(text for texts in prompt_texts(body) for text in texts)
+
+    def prompt_tokens(self, body: bytes, counter: Counter) -> int:
+        # The recorded prompts of one short message take 7 tokens more than their text.
+        return 4 + sum(4 + sum(counter.count(text) for text in texts) for texts in prompt_texts(body))
+
+
+FORMAT: Final = Messages()
