@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
@@ -15,7 +15,7 @@ from gateway.api import reports
 from gateway.api.health import Health
 from gateway.api.problems import problem_response
 from gateway.api.self_service import SelfService
-from gateway.domain.errors import GatewayError, NotFound
+from gateway.domain.errors import GatewayError, NotFound, Unavailable
 from gateway.formats.base import Dialect
 from gateway.formats.refusals import render
 
@@ -38,7 +38,7 @@ class Surfaces:
 def application(surfaces: Surfaces) -> Starlette:
     """The Starlette application: its routes, and how errors are answered."""
     mine = surfaces.self_service
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/healthz", surfaces.health.healthz),
             Route("/readyz", surfaces.health.readyz),
@@ -50,8 +50,16 @@ def application(surfaces: Surfaces) -> Starlette:
             *reports.routes(surfaces.reports),
             *surfaces.admin,
         ],
-        exception_handlers={GatewayError: answer_error, HTTPException: answer_http},
+        exception_handlers={
+            GatewayError: answer_error,
+            HTTPException: answer_http,
+            ClientDisconnect: answer_nobody,
+            Exception: answer_defect,
+        },
     )
+    # A path with a slash too many is another path, which is not served.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
@@ -72,6 +80,21 @@ async def answer_http(request: Request, error: Exception) -> Response:
             "unsupported_endpoint",
             f"{request.method} {request.url.path[:200]} is not served by this gateway.",
             hint="Metered endpoints are listed in the documentation; nothing is passed through unmetered.",
+        ),
+    )
+
+
+async def answer_nobody(request: Request, error: Exception) -> Response:
+    """The client left in the midst of its request: there is nobody to answer, and nothing to log."""
+    return Response(status_code=400)
+
+
+async def answer_defect(request: Request, error: Exception) -> Response:
+    """A defect of ours, which Starlette has logged by now, said in the words of whoever asked."""
+    return await answer_error(
+        request,
+        Unavailable(
+            "ledger_unavailable", "The gateway failed on this request; it has been logged.", hint="Try again."
         ),
     )
 

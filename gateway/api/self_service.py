@@ -5,6 +5,7 @@ Nothing here holds or spends anything. Another key's things are answered like th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from gateway.domain.amounts import format_amount
 from gateway.domain.budgets import Budget
 from gateway.domain.catalogue import ModelEntry
 from gateway.domain.errors import BadRequest, NotFound
+from gateway.domain.ids import journal_of
 from gateway.domain.instants import rfc3339
 from gateway.domain.money import format_price, format_usd
 from gateway.domain.scopes import allowed_model, subject
@@ -25,14 +27,23 @@ from gateway.formats.base import Format
 from gateway.gate.directory import Applicable, Caller
 from gateway.gate.gate import Gate
 from gateway.gate.inbound import InboundCall
-from gateway.gate.receipts import entry_of_journal, entry_of_row, receipt
+from gateway.gate.receipts import (
+    Entry,
+    charged_windows,
+    entry_of_journal,
+    entry_of_row,
+    receipt,
+    receipt_of_running,
+)
 from gateway.store.engine import Database
 from gateway.store.receipts import entries_of_call
 
 __all__ = ["SelfService"]
 
 DEFAULT_FORMAT = "openai_chat"
-US_PER_S = 1_000_000
+# How long, and how often, to look for a call that another worker may be about to post.
+POSTING_LOOKS = 20
+POSTING_LOOK_S = 0.05
 
 
 class SelfService:
@@ -60,7 +71,7 @@ class SelfService:
         return json_response(
             {
                 "object": "key",
-                "id": key.id,
+                "id": key.charged_to,
                 "name": key.name,
                 "hint": key.hint,
                 "account": {"id": key.account, "path": caller.accounts[0].path},
@@ -83,7 +94,7 @@ class SelfService:
                 "invalid_value", f"There is no format {name[:64]!r}.", hint=f"One of {known}.", param="format"
             )
         inbound = InboundCall(wire_format, wire_format.paths[0], request.headers.raw, await request.body())
-        offer = self._gate.desk.offer(caller, inbound, self._clock.now_us())
+        offer = await self._gate.judged_well(self._gate.desk.offer(caller, inbound, self._clock.now_us()))
         return json_response(
             {
                 "object": "estimate",
@@ -109,23 +120,36 @@ class SelfService:
         """`GET /v1/calls/{id}`: the receipt, readable once the call has ended."""
         caller = await self._principals.caller(request)
         call = request.path_params["call"]
-        entries = [entry_of_row(row) for row in await self._database.read(entries_of_call, call)]
-        posted = {entry.id for entry in entries}
-        unposted = [entry_of_journal(*each) for each in self._gate.ledger.unposted(call)]
-        entries += [entry for entry in unposted if entry.id not in posted]
+        running = self._gate.running(call)
+        if running is not None and self._may_see(caller, running.key, running.account):
+            return json_response(receipt_of_running(running))
+        entries = await self._entries(call)
         visible = [entry for entry in entries if self._may_see(caller, entry.key, entry.account)]
         if not visible:
             raise NotFound(
                 "call_not_found", "There is no such call.", hint="A call's id is in x-tollgate-call-id."
             )
-        return json_response(receipt(visible))
+        ids = sorted({window for entry in visible for window, _, _ in entry.windows})
+        charged = await self._database.read(charged_windows, ids) if ids else {}
+        return json_response(receipt(visible, charged, caller))
+
+    async def _entries(self, call: str) -> list[Entry]:
+        """Every entry of a call: those of this worker at once, those of another as soon as it posts them."""
+        for _ in range(POSTING_LOOKS):
+            # The journal is looked at first: what is posted meanwhile is in both, never in neither.
+            unposted = [entry_of_journal(*each) for each in self._gate.ledger.unposted(call)]
+            entries = [entry_of_row(row) for row in await self._database.read(entries_of_call, call)]
+            posted = {entry.id for entry in entries}
+            entries += [entry for entry in unposted if entry.id not in posted]
+            if entries or journal_of(call) in (None, self._gate.ledger.journal_bytes):
+                return entries
+            await asyncio.sleep(POSTING_LOOK_S)
+        return []
 
     async def models(self, request: Request) -> Response:
         """`GET /v1/models`: what this key may call, with prices in USD per million units."""
         caller = await self._principals.caller(request)
-        return json_response(
-            {"object": "list", "data": [self._model(entry) for entry in self._served(caller)]}
-        )
+        return json_response({"object": "list", "data": self._served(caller)})
 
     async def model(self, request: Request) -> Response:
         """`GET /v1/models/{id}`."""
@@ -138,14 +162,16 @@ class SelfService:
             raise NotFound("model_not_found", "There is no such model.", param="model")
         return json_response(self._model(entry))
 
-    def _served(self, caller: Caller) -> list[ModelEntry]:
+    def _served(self, caller: Caller) -> list[dict[str, Any]]:
+        """Every model by the name that reaches it: a name that two providers have goes to the first."""
         catalogue = self._gate.directory.catalogue
-        return [
-            entry
-            for upstream in self._gate.desk.router.upstreams
-            for entry in catalogue.entries(upstream.prices_of)
-            if entry.card.is_priced and allowed_model(caller.key.models, upstream.name, entry.model)
-        ]
+        found: dict[str, dict[str, Any]] = {}
+        for upstream in self._gate.desk.router.upstreams:
+            for entry in catalogue.entries(upstream.prices_of):
+                if entry.card.is_priced and allowed_model(caller.key.models, upstream.name, entry.model):
+                    name = f"{upstream.name}/{entry.model}" if entry.model in found else entry.model
+                    found[name] = {**self._model(entry), "id": name}
+        return list(found.values())
 
     def _model(self, entry: ModelEntry) -> dict[str, Any]:
         now_us = self._clock.now_us()
@@ -171,22 +197,20 @@ class SelfService:
         return [(budget, subject(budget, scope)) for budget in caller.candidates]
 
     async def _standing(self, caller: Caller, budget: Budget, of: str) -> dict[str, Any]:
-        state = await self._gate.ledger.balance(budget, of)
-        shown = {
+        """A budget's figures; of one above the key's own account only name and reset are its business."""
+        state = await self._gate.standing(budget, of)
+        shown = {"name": budget.name, "resets_at": _instant(state.resets_at_us)}
+        if not caller.sees(budget.id):
+            return shown
+        figures = {"cap": state.cap, "spent": state.spent, "held": state.held, "remaining": state.free}
+        return {
             "id": budget.id,
-            "name": budget.name,
+            **shown,
             "unit": budget.unit,
             "period": budget.period,
             "enforcement": budget.enforcement,
-            "resets_at": _instant(state.resets_at_us),
+            **{name: format_amount(amount, budget.unit) for name, amount in figures.items()},
         }
-        if budget.account is not None and budget.account != caller.key.account:
-            return (
-                shown  # of budgets above the key's own account only the name and the reset are its business
-            )
-        left = state.cap - state.spent - state.held
-        figures = {"cap": state.cap, "spent": state.spent, "held": state.held, "remaining": left}
-        return {**shown, **{name: format_amount(amount, budget.unit) for name, amount in figures.items()}}
 
     def _could_pay(self, budget: Budget, of: str, amount: int) -> bool:
         left = self._gate.ledger.left(budget, of, self._clock.now_us())
@@ -194,7 +218,7 @@ class SelfService:
 
     @staticmethod
     def _may_see(caller: Caller, key: str, account: str) -> bool:
-        return key == caller.key.id or (caller.key.sees_account and account == caller.key.account)
+        return key == caller.key.charged_to or (caller.key.sees_account and account == caller.key.account)
 
 
 def _instant(at_us: int | None) -> str | None:

@@ -5,14 +5,15 @@ ASGI (no scope, no task, no per-event message objects: a third of the CPU of a c
 other path, and every WebSocket upgrade, to uvicorn's own protocol and so to Starlette. It relies on
 uvicorn internals; the version is pinned in a narrow range for that reason.
 
-It also keeps the bounds that a public socket needs: head size, time to a complete head, body size, time
-between body bytes, connections at once.
+It also keeps the bounds that a public socket needs, on every path: head size, time to a complete head, body
+size, pace of a body, pace of reading, connections at once.
 """
 
 from __future__ import annotations
 
 import http
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import httptools
@@ -20,11 +21,20 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway.domain.errors import BadRequest, GatewayError, TooLarge, Unavailable
+from gateway.api.bounds import (
+    Bounds,
+    Watch,
+    body_too_large,
+    head_too_large,
+    not_http,
+    too_many_connections,
+    too_slow,
+)
+from gateway.domain.errors import GatewayError
 from gateway.formats.base import Dialect, Format
 from gateway.gate.inbound import Downstream, Headers, InboundCall, reply_refusal
 
-__all__ = ["Bounds", "DataPlane", "GatewayProtocol", "RunningCall", "Watch"]
+__all__ = ["DataPlane", "GatewayProtocol", "RunningCall", "Watch"]
 
 
 class RunningCall(Protocol):
@@ -37,36 +47,6 @@ class RunningCall(Protocol):
     def pause(self) -> None: ...
 
     def resume(self) -> None: ...
-
-
-class Bounds(Protocol):
-    """What one connection may ask of the gateway."""
-
-    max_header_bytes: int
-    max_body_bytes: int
-    max_connections: int
-    header_timeout_s: float
-    body_timeout_s: float
-    keep_alive_s: float
-
-
-class Watch:
-    """Closes connections whose client is too slow: one look at all of them a second, no timer for each.
-
-    A connection says since when it waits for its client, and how long it will: for a head, for the next
-    piece of a body, for another request.
-    """
-
-    def __init__(self, now_s: Callable[[], float]) -> None:
-        self.now_s = now_s  # a monotonic clock
-        self.connections: set[GatewayProtocol] = set()
-
-    def sweep(self) -> None:
-        """Close every connection that has waited past its patience."""
-        now_s = self.now_s()
-        for connection in tuple(self.connections):
-            if connection.waits_since_s and now_s - connection.waits_since_s > connection.patience_s:
-                connection.lose_patience()
 
 
 class DataPlane(Protocol):
@@ -87,9 +67,14 @@ def _status_line(status: int) -> bytes:
     return f"HTTP/1.1 {status} {phrase}\r\n".encode()
 
 
-STATUS_LINES = {status: _status_line(status) for status in range(100, 600)}
+# Whatever three digits an upstream sends are sent on.
+STATUS_LINES = {status: _status_line(status) for status in range(100, 1000)}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
+# A body has `body_timeout_s` for each so many bytes: a byte now and then is no progress.
+BODY_STEP_BYTES = 16 * 1024
+# After a refusal, this long for the client to read it before its connection is cut.
+LINGER_S = 2.0
 
 
 class GatewayProtocol(HttpToolsProtocol):
@@ -102,17 +87,20 @@ class GatewayProtocol(HttpToolsProtocol):
         # Without uvicorn's leniency for data after `Connection: close`: a strict parser, nothing smuggled.
         self.parser = httptools.HttpRequestParser(self)
         self._plane: DataPlane = app_state["data_plane"]
+        self.timeout_keep_alive = self._plane.bounds.keep_alive_s
         self._format: Format | None = None  # of the request being read, when it is a data-plane call
         self._call: RunningCall | None = None  # the call being answered
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._body_step = 0  # bytes of the body since its wait began anew
         self._head_bytes = 0
-        self._in_head = True
-        self._refused = False  # nothing more is read from this connection
+        self._in_head = True  # between requests, too
+        self._is_deaf = False  # what else comes from this client is thrown away
         self._keeps_alive = True
         self._head: bytes | None = None  # of a streamed answer, sent with its first bytes
         self._is_chunked = True
-        self.waits_since_s = 0.0  # since when the client owes something; 0 while it owes nothing
+        self._unsent_bytes = math.inf  # when it was last looked at how fast the client reads
+        self.waits_since_s = 0.0
         self.patience_s = 0.0
 
     # Connection.
@@ -122,8 +110,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._plane.watch.connections.add(self)
         self._wait(self._plane.bounds.header_timeout_s)
         if len(self.connections) > self._plane.bounds.max_connections:
-            message = "The gateway has as many connections as it accepts."
-            self._refuse(Unavailable("draining", message, hint="Try again.", retry_after_s=1))
+            self._refuse(too_many_connections())
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._plane.watch.connections.discard(self)
@@ -136,70 +124,95 @@ class GatewayProtocol(HttpToolsProtocol):
         self._plane.watch.connections.discard(self)
         super().handle_websocket_upgrade()
 
-    def data_received(self, data: bytes) -> None:
-        if self._refused:
-            return
-        if self._in_head:
-            if not self._head_bytes:
-                self._wait(self._plane.bounds.header_timeout_s)
-            self._head_bytes += len(data)
-        else:
-            self._wait(self._plane.bounds.body_timeout_s)
-        super().data_received(data)
-        if self._in_head and self._head_bytes > self._plane.bounds.max_header_bytes:
-            bound = self._plane.bounds.max_header_bytes
-            self._refuse(
-                TooLarge(
-                    "headers_too_large",
-                    f"The request head is larger than {bound} bytes.",
-                    hint="Send fewer or shorter headers.",
-                )
-            )
+    def _should_upgrade(self) -> bool:
+        return self._format is None and super()._should_upgrade()
 
-    def lose_patience(self) -> None:
-        """The client was too slow: an idle connection is closed, an unfinished request is refused."""
-        if self._head_bytes or not self._in_head:
-            message = "The request did not arrive in time."
-            self._refuse(BadRequest("invalid_value", message, hint="Send head and body without long pauses."))
-        self.transport.close()
+    def _unsupported_upgrade_warning(self) -> None:
+        """An offer to upgrade may be passed over (RFC 9110 7.8); Java's HTTP client makes one every time."""
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
+        begins = self._in_head and not self._head_bytes
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if not self._in_head:
+            self._body_came(len(data))
+        elif self._head_bytes:
+            self._head_came(begins)
+
+    def _head_came(self, begins: bool) -> None:
+        """A part of a head: all of it has to come within the time that its first byte began."""
+        if begins and not self._is_deaf:
+            self._wait(self._plane.bounds.header_timeout_s)
+        if self._head_bytes > self._plane.bounds.max_header_bytes:
+            self._refuse(head_too_large(self._plane.bounds))
+
+    def _body_came(self, size: int) -> None:
+        """A part of a body: every step of it has its own time."""
+        self._body_step += size
+        if self._body_step >= BODY_STEP_BYTES and not self._is_deaf:
+            self._body_step = 0
+            self._wait(self._plane.bounds.body_timeout_s)
 
     def _wait(self, patience_s: float) -> None:
         self.waits_since_s = self._plane.watch.now_s()
         self.patience_s = patience_s
 
+    def lose_patience(self) -> None:
+        """The client was too slow to send or to read, or had nothing more to ask for."""
+        unsent_bytes = self.transport.get_write_buffer_size()
+        if 0 < unsent_bytes < self._unsent_bytes:
+            # It reads, if slowly.
+            self._unsent_bytes = unsent_bytes
+            self._wait(self.patience_s)
+        elif unsent_bytes:
+            self.transport.abort()
+        elif self._is_deaf or (self._in_head and not self._head_bytes):
+            self.transport.close()
+        else:
+            self._refuse(too_slow())
+
     def send_400_response(self, msg: str) -> None:
-        self._refuse(
-            BadRequest(
-                "invalid_value",
-                "The request is not valid HTTP/1.1.",
-                hint="Check its framing and its headers.",
-            )
-        )
+        self._refuse(not_http())
 
     def shutdown(self) -> None:
-        if self._call is None:
-            super().shutdown()
-        else:
+        if self._call is not None or (self._format is not None and not self._in_head):
             self._keeps_alive = False
+        else:
+            super().shutdown()
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._wait(self._plane.bounds.keep_alive_s)
         if self._call is not None:
             self._call.pause()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._unsent_bytes = math.inf
+        if self._is_busy:
+            self.waits_since_s = 0.0
+        else:
+            self._wait(self._plane.bounds.keep_alive_s)
         if self._call is not None:
             self._call.resume()
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self._call is not None or (self.cycle is not None and not self.cycle.response_complete)
 
     # Parser callbacks.
 
     def on_message_begin(self) -> None:
         self._in_head = True
-        if self._call is not None or (self.cycle is not None and not self.cycle.response_complete):
+        if self._is_busy:
             # A pipelined request. No SDK sends one, and answers must keep their order: finish the running
             # one, then close, as RFC 9112 section 9.3.2 allows; the client sends the rest again.
-            self._close_after_this()
+            self._hear_no_more()
+        if self._is_deaf:
             return
         super().on_message_begin()
         self._format = None
@@ -207,47 +220,51 @@ class GatewayProtocol(HttpToolsProtocol):
         self._body_bytes = 0
 
     def on_url(self, url: bytes) -> None:
-        if not self._refused:
+        if not self._is_deaf:
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._refused:
+        if not self._is_deaf:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        in_head, self._in_head = self._head_bytes, False
         self._head_bytes = 0
-        if self._refused:
+        self._body_step = 0
+        if self._is_deaf:
             return
-        found = self._plane.formats.get(self.url.partition(b"?")[0])
-        if found is None or self.parser.get_method() != b"POST" or self.parser.should_upgrade():
+        self._wait(self._plane.bounds.body_timeout_s)
+        if self.parser.get_method() == b"POST":
+            self._format = self._plane.formats.get(self._path())
+        if in_head > self._plane.bounds.max_header_bytes and self._is_head_too_large():
+            self._refuse(head_too_large(self._plane.bounds))
+        elif self._announced_bytes() > self._plane.bounds.max_body_bytes:
+            self._refuse(body_too_large(self._plane.bounds))
+        elif self._format is None:
             super().on_headers_complete()
-            return
-        self._format = found
-        self._keeps_alive = self.parser.should_keep_alive()
-        self._is_chunked = self.parser.get_http_version() == "1.1"
-        if self._announced_too_large():
-            self._refuse(self._body_too_large())
-        elif self.expect_100_continue:
-            self.transport.write(CONTINUE)
+        else:
+            self._is_chunked = self.parser.get_http_version() == "1.1"
+            self._keeps_alive = self._is_chunked and self.parser.should_keep_alive()
+            if self.expect_100_continue:
+                self.transport.write(CONTINUE)
 
     def on_body(self, body: bytes) -> None:
-        if self._refused:
+        if self._is_deaf:
             return
-        if self._format is None:
-            super().on_body(body)
-            return
-        self._body.append(body)
         self._body_bytes += len(body)
         if self._body_bytes > self._plane.bounds.max_body_bytes:
-            self._refuse(self._body_too_large())
+            self._refuse(body_too_large(self._plane.bounds))
+        elif self._format is None:
+            super().on_body(body)
+        else:
+            self._body.append(body)
 
     def on_message_complete(self) -> None:
         self._in_head = True
         self._head_bytes = 0
-        self.waits_since_s = 0.0
-        if self._refused:
+        if self._is_deaf:
             return
+        self.waits_since_s = 0.0
         wire_format = self._format
         if wire_format is None:
             super().on_message_complete()
@@ -255,9 +272,26 @@ class GatewayProtocol(HttpToolsProtocol):
         parts = self._body
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         self._body = []
-        path = self.url.partition(b"?")[0].decode("latin-1")
-        self._call = self._plane.exchange(InboundCall(wire_format, path, self.headers, body), self)
+        inbound = InboundCall(wire_format, self._path().decode("latin-1"), self.headers, body)
+        self._call = self._plane.exchange(inbound, self)
         self._call.begin()
+
+    def _path(self) -> bytes:
+        """The path asked for; a query has no say on the data plane."""
+        if self.url.startswith(b"/"):
+            return self.url.partition(b"?")[0]
+        return httptools.parse_url(self.url).path or b""  # with scheme and host (RFC 9112 3.2.2)
+
+    def _announced_bytes(self) -> int:
+        for name, value in self.headers:
+            if name == b"content-length":
+                return int(value)
+        return 0
+
+    def _is_head_too_large(self) -> bool:
+        """The read that brought the end of the head may have brought a large body, too."""
+        size = sum(len(name) + len(value) + 4 for name, value in self.headers)
+        return len(self.url) + size > self._plane.bounds.max_header_bytes
 
     # Downstream: the answer of the running call.
 
@@ -272,12 +306,11 @@ class GatewayProtocol(HttpToolsProtocol):
     def start(self, status: int, headers: Headers) -> None:
         """The head of a streamed answer; it leaves with the first bytes, or at the end of this tick."""
         framing = b"transfer-encoding: chunked\r\n" if self._is_chunked else b""
-        self._keeps_alive = self._keeps_alive and self._is_chunked
         self._head = STATUS_LINES[status] + _lines(headers) + framing + self._connection_line()
         self.loop.call_soon(self._flush_head)
 
     def write(self, data: bytes) -> None:
-        """Bytes of a streamed answer."""
+        """Bytes of a streamed answer, not none: an empty chunk would end it."""
         framed = b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data
         if self._head is not None:
             framed, self._head = self._head + framed, None
@@ -297,8 +330,8 @@ class GatewayProtocol(HttpToolsProtocol):
     def abort(self) -> None:
         """Break a streamed answer off: the missing last chunk tells the client that it is not complete."""
         self._flush_head()
-        self._call = None
-        self.transport.close()
+        self._keeps_alive = False
+        self._answered()
 
     def _flush_head(self) -> None:
         if self._head is not None:
@@ -311,42 +344,42 @@ class GatewayProtocol(HttpToolsProtocol):
     def _answered(self) -> None:
         self._call = None
         self.server_state.total_requests += 1
-        if not self._keeps_alive or self._refused:
-            self.transport.close()
-            return
         self._wait(self._plane.bounds.keep_alive_s)
+        if self._is_deaf:
+            self._linger()
+        elif not self._keeps_alive:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Close in two steps: with bytes unread a close is a reset, which may take the answer with it."""
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+            self._wait(LINGER_S)
 
     # Refusals that need no call.
 
     def _refuse(self, error: GatewayError) -> None:
         """Answer and close; what the client goes on sending is thrown away."""
-        if self._call is not None or (self.cycle is not None and not self.cycle.response_complete):
-            self._close_after_this()
+        if self._is_deaf:
             return
-        self._refused = True
-        self._keeps_alive = False
+        self._hear_no_more()
+        if self._call is not None:
+            return
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if cycle.response_started:
+                return
+            # The application hears that its client has gone: the answer is ours.
+            cycle.disconnected = True
+            cycle.message_event.set()
         dialect: Dialect = self._format.dialect if self._format is not None else "openai"
         reply_refusal(self, error, dialect)
 
-    def _close_after_this(self) -> None:
-        self._refused = True
+    def _hear_no_more(self) -> None:
+        self._is_deaf = True
         self._keeps_alive = False
         if self.cycle is not None:
             self.cycle.keep_alive = False
-
-    def _announced_too_large(self) -> bool:
-        for name, value in self.headers:
-            if name == b"content-length":
-                return int(value) > self._plane.bounds.max_body_bytes
-        return False
-
-    def _body_too_large(self) -> TooLarge:
-        bound = self._plane.bounds.max_body_bytes
-        return TooLarge(
-            "request_too_large",
-            f"The request body is larger than {bound} bytes.",
-            hint="Send a smaller body, or raise server.max_body_bytes.",
-        )
 
 
 def _lines(headers: Headers) -> bytes:

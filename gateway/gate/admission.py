@@ -16,6 +16,7 @@ from gateway.domain.errors import BadRequest, Forbidden, NotFound, PriceMissing,
 from gateway.domain.names import NameGate, end_user_name, merge_tags
 from gateway.domain.quotes import Quote, affordable_output, quote
 from gateway.domain.scopes import Scope, allowed_model
+from gateway.domain.tenancy import VirtualKey
 from gateway.formats.base import Intent
 from gateway.gate.directory import Applicable, Caller, Directory
 from gateway.gate.inbound import InboundCall, header
@@ -48,7 +49,11 @@ class Headrooms(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a call may do and what it must hold."""
+    """What a call may do and what it must hold.
+
+    `output_cap` is what each choice may generate, sent upstream; `is_clamped` says that the caller would
+    have got more without the gateway. A stream whose counted output exceeds `cut_above` tokens is cut.
+    """
 
     caller: Caller
     inbound: InboundCall
@@ -58,6 +63,7 @@ class Offer:
     budgets: Sequence[Applicable]
     output_cap: int
     is_clamped: bool
+    cut_above: int
     quote: Quote
     needs: Sequence[Need]
     admitted_at_us: int
@@ -82,16 +88,15 @@ class Desk:
         plan = self.plan(caller, intent.model, inbound.format.name, now_us)
         end_user, tags = self._names_of(caller, inbound, intent, now_us)
         scope = caller.scope(plan.provider, plan.model, end_user, tags)
-        budgets = caller.budgets(scope)
-        cap = self._asked_cap(caller, intent, plan)
-        if intent.output_cap is None:
-            affordable = self._affordable(intent, plan, budgets, cap, now_us)
-            return self._offer(
-                caller, inbound, intent, plan, scope, budgets, affordable, affordable < cap, now_us
-            )
-        return self._offer(
-            caller, inbound, intent, plan, scope, budgets, cap, cap < intent.output_cap, now_us
-        )
+        return self._offer(caller, inbound, intent, plan, scope, now_us)
+
+    def again(self, offer: Offer, prompt_tokens: int | None = None) -> Offer:
+        """The same call judged anew: by headroom that is known by now, or with its prompt counted."""
+        intent = offer.intent
+        if prompt_tokens is not None:
+            bound = min(intent.input_bound, prompt_tokens + intent.allowance)
+            intent = replace(intent, input_bound=bound)
+        return self._offer(offer.caller, offer.inbound, intent, offer.plan, offer.scope, offer.admitted_at_us)
 
     def fits(self, offer: Offer) -> bool:
         """Whether every hard budget has room for the offer, as far as this worker knows."""
@@ -101,39 +106,24 @@ class Desk:
                 return False
         return True
 
-    def refined(self, offer: Offer, input_tokens: int) -> Offer:
-        """The same offer with the prompt counted by the model's own tokenizer instead of bounded by bytes."""
-        intent = replace(offer.intent, input_bound=min(offer.intent.input_bound, input_tokens))
-        cap = self._asked_cap(offer.caller, intent, offer.plan)
-        if intent.output_cap is None:
-            cap = self._affordable(intent, offer.plan, offer.budgets, cap, offer.admitted_at_us)
-        return self._offer(
-            offer.caller,
-            offer.inbound,
-            intent,
-            offer.plan,
-            offer.scope,
-            offer.budgets,
-            cap,
-            offer.is_clamped,
-            offer.admitted_at_us,
-        )
+    def unknown(self, offer: Offer) -> list[Applicable]:
+        """The budgets that would clamp the call if this worker knew what they have left."""
+        if offer.intent.output_cap is not None:
+            return []
+        return [
+            (budget, subject)
+            for budget, subject in offer.budgets
+            if _clamps(budget) and self._headrooms.left(budget, subject, offer.admitted_at_us) is None
+        ]
 
     def plan(self, caller: Caller, model: str, format_name: str, now_us: int) -> Plan:
         """The route of a model for this key, at the prices its account pays; remembered on the caller."""
-        plan = caller.plans.get(model)
+        plan = caller.plan(model)
         if plan is None:
             plan = self.router.plan(self._directory.catalogue, model, now_us)
             plan = replace(plan, card=plan.card.for_accounts([account.id for account in caller.accounts]))
-            patterns = caller.key.models
-            if patterns is not None and not allowed_model(patterns, plan.provider, plan.model):
-                raise Forbidden(
-                    "model_not_allowed",
-                    f"This key may not use {plan.provider}/{plan.model}.",
-                    hint=f"The key allows {', '.join(patterns)}; ask its owner to widen the list.",
-                    param="model",
-                )
-            caller.plans[model] = plan
+            _check_allowed(caller.key.models, plan)
+            caller.remember_plan(model, plan)
         if format_name not in plan.upstream.provider.paths:
             spoken = ", ".join(sorted(plan.upstream.provider.paths))
             raise NotFound(
@@ -153,7 +143,7 @@ class Desk:
             merged = merge_tags(caller.key.tags, sent.decode("utf-8", "replace"))
             tags = self._names.admit_tags(account, merged, caller.key.tags, now_us)
         named = header(inbound.headers, b"x-tollgate-end-user")
-        end_user = intent.end_user if named is None else named.decode("utf-8", "replace")
+        end_user = named.decode("utf-8", "replace") if named else intent.end_user
         if end_user:
             end_user = self._names.admit(account, "end_user", end_user_name(end_user), now_us)
         elif caller.key.require_end_user:
@@ -165,11 +155,38 @@ class Desk:
             )
         return end_user or None, tags
 
-    def _asked_cap(self, caller: Caller, intent: Intent, plan: Plan) -> int:
+    def _offer(
+        self, caller: Caller, inbound: InboundCall, intent: Intent, plan: Plan, scope: Scope, now_us: int
+    ) -> Offer:
+        budgets = caller.budgets(scope)
+        cap = self._cap(caller.key, intent, plan)
+        if intent.output_cap is None:
+            cap = self._affordable(intent, plan, budgets, cap, now_us)
+            is_clamped = cap != plan.max_output
+        else:
+            is_clamped = cap < intent.output_cap
+        worst = quote(plan.card, intent, cap, plan.context_window, now_us)
+        if not worst.is_priced and self.router.unpriced.refuses:
+            raise _unpriced(plan, worst)
+        return Offer(
+            caller=caller,
+            inbound=inbound,
+            intent=intent,
+            plan=plan,
+            scope=scope,
+            budgets=budgets,
+            output_cap=cap,
+            is_clamped=is_clamped,
+            cut_above=_cut_above(plan, cap * intent.choices),
+            quote=worst,
+            needs=[Need(budget, subject, _needed(budget, worst, intent, cap)) for budget, subject in budgets],
+            admitted_at_us=now_us,
+        )
+
+    def _cap(self, key: VirtualKey, intent: Intent, plan: Plan) -> int:
         """The smallest of the caller's, the key's and the model's cap; the key may refuse instead."""
-        of_key = caller.key.max_output_tokens
-        asked = intent.output_cap
-        if asked is not None and of_key is not None and asked > of_key and caller.key.on_over_cap == "refuse":
+        asked, of_key = intent.output_cap, key.max_output_tokens
+        if asked is not None and of_key is not None and asked > of_key and key.on_over_cap == "refuse":
             raise BadRequest(
                 "max_tokens_exceeded",
                 f"The call asks for up to {asked} output tokens; this key allows {of_key}.",
@@ -184,48 +201,52 @@ class Desk:
     def _affordable(
         self, intent: Intent, plan: Plan, budgets: Sequence[Applicable], cap: int, now_us: int
     ) -> int:
-        """The cap of a call that named none: what the tightest hard budget can pay, at most a share of it.
+        """The cap of a call that named none: what a share of the tightest hard budget's headroom can pay.
 
-        Below the smallest useful cap the answer is that smallest cap: holding it then succeeds or is
-        refused with the figures of the budget that fell short.
+        Never below the smallest useful cap: holding that succeeds, or is refused with the figures of the
+        budget that fell short.
         """
         floor = min(cap, self._limits.min_output_tokens)
         for budget, subject in budgets:
-            if not budget.is_hard or budget.is_rate or budget.unit not in ("usd", "tokens"):
-                continue
-            left = self._headrooms.left(budget, subject, now_us)
-            if left is None:
-                continue
-            fits = self._fitting(budget, intent, plan, left // SHARE_OF_HEADROOM, cap, now_us)
-            if fits < floor:
-                fits = min(floor, self._fitting(budget, intent, plan, left, cap, now_us))
-            cap = min(cap, max(fits, floor))
+            left = self._headrooms.left(budget, subject, now_us) if _clamps(budget) else None
+            if left is not None:
+                share = max(0, left) // SHARE_OF_HEADROOM
+                cap = min(cap, max(floor, _fitting(budget, intent, plan, share, cap, now_us)))
         return cap
 
-    @staticmethod
-    def _fitting(budget: Budget, intent: Intent, plan: Plan, left: int, cap: int, now_us: int) -> int:
-        if budget.unit == "tokens":
-            taken = quote(plan.card, intent, 0, plan.context_window, now_us).input_tokens
-            return min(cap, max(0, left - taken) // intent.choices)
-        return affordable_output(plan.card, intent, max(0, left), cap, plan.context_window, now_us)
 
-    def _offer(
-        self,
-        caller: Caller,
-        inbound: InboundCall,
-        intent: Intent,
-        plan: Plan,
-        scope: Scope,
-        budgets: Sequence[Applicable],
-        cap: int,
-        is_clamped: bool,
-        now_us: int,
-    ) -> Offer:
-        worst = quote(plan.card, intent, cap, plan.context_window, now_us)
-        if not worst.is_priced and self.router.unpriced.refuses:
-            raise _unpriced(plan, worst)
-        needs = [Need(budget, subject, _needed(budget, worst, intent, cap)) for budget, subject in budgets]
-        return Offer(caller, inbound, intent, plan, scope, budgets, cap, is_clamped, worst, needs, now_us)
+def _check_allowed(patterns: Sequence[str] | None, plan: Plan) -> None:
+    if patterns is not None and not allowed_model(patterns, plan.provider, plan.model):
+        raise Forbidden(
+            "model_not_allowed",
+            f"This key may not use {plan.provider}/{plan.model}.",
+            hint=f"The key allows {', '.join(patterns)}; ask its owner to widen the list.",
+            param="model",
+        )
+
+
+def _clamps(budget: Budget) -> bool:
+    """Token limits by the minute or hour hold little and settle after; they never clamp."""
+    is_pool = budget.unit == "usd" or (budget.unit == "tokens" and not budget.is_rate)
+    return is_pool and budget.is_hard
+
+
+def _fitting(budget: Budget, intent: Intent, plan: Plan, share: int, cap: int, now_us: int) -> int:
+    """The largest output cap, up to `cap`, that this much of the budget can pay."""
+    if budget.unit == "tokens":
+        taken = quote(plan.card, intent, 0, plan.context_window, now_us).tokens
+        return min(cap, max(0, share - taken) // intent.choices)
+    return affordable_output(plan.card, intent, share, cap, plan.context_window, now_us)
+
+
+def _cut_above(plan: Plan, tokens: int) -> int:
+    """How many tokens may be counted in a stream before it is cut at its cap.
+
+    Our count of an honest answer may be a little over the provider's: by seams in text without blanks
+    where the tokenizer is the model's own, by much where it is only the nearest one. An honest answer
+    must never be cut, for its usage would be lost with its end.
+    """
+    return tokens + (tokens // 32 + 16 if plan.counts_exactly else tokens + 64)
 
 
 def _unpriced(plan: Plan, worst: Quote) -> PriceMissing:

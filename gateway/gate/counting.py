@@ -27,20 +27,26 @@ class Counters:
         self._loading: dict[str, asyncio.Task[TiktokenCounter]] = {}
 
     def ready(self, model: str) -> TiktokenCounter | None:
-        """The counter for a model when it is loaded; None while it is not."""
-        return self._loaded.get(encoding_name_for(model))
-
-    async def load(self, model: str) -> TiktokenCounter:
-        """The counter for a model, loading its table in a thread (0.3 s) the first time."""
+        """The counter for a model when it is loaded; otherwise None, and it is loaded for the next time."""
         name = encoding_name_for(model)
         counter = self._loaded.get(name)
         if counter is None:
-            task = self._loading.get(name)
-            if task is None:
-                task = self._loading[name] = asyncio.create_task(self._build(name))
-            # Whoever waits may be cancelled; the table is loaded for all.
-            counter = await asyncio.shield(task)
+            self._load(name)
         return counter
+
+    async def load(self, model: str) -> TiktokenCounter:
+        """The counter for a model, loading its table in a thread (0.3 s) the first time."""
+        counter = self.ready(model)
+        if counter is None:
+            # Whoever waits may be cancelled; the table is loaded for all.
+            counter = await asyncio.shield(self._load(encoding_name_for(model)))
+        return counter
+
+    def _load(self, name: str) -> asyncio.Task[TiktokenCounter]:
+        task = self._loading.get(name)
+        if task is None:
+            task = self._loading[name] = asyncio.create_task(self._build(name))
+        return task
 
     async def count(self, model: str, text: str) -> int:
         """The tokens of a text."""

@@ -8,7 +8,8 @@ Nothing here waits for SQL while a call is admitted, but for a key this worker h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
@@ -19,7 +20,7 @@ from gateway.domain.names import NameGate
 from gateway.domain.scopes import Scope, budgets_for, names_in
 from gateway.domain.tenancy import Account, VirtualKey
 from gateway.gate.plans import Plan
-from gateway.store.budgets import budgets_since
+from gateway.store.budgets import BudgetChanges, budgets_since
 from gateway.store.engine import Database
 from gateway.store.prices import load_catalogue
 from gateway.store.revisions import numbers
@@ -27,27 +28,32 @@ from gateway.store.tenancy import accounts_since, key_by_fingerprint, keys_since
 
 __all__ = ["Applicable", "Caller", "Directory"]
 
+T = TypeVar("T")
+U = TypeVar("U")
+
 # A budget that applies to a call, and whose window of it (the value of `each`).
 Applicable = tuple[Budget, str]
 
-# Distinct (model, end user, tags) combinations remembered per key before the memory starts afresh.
-REMEMBERED_SCOPES = 4096
+# Distinct (model, end user, tags) combinations, and names of models, remembered per key before the memory
+# starts afresh: callers choose them, and there is no end to them.
+REMEMBERED = 4096
 
 
 class Caller:
     """A virtual key with everything its calls are judged by, prepared once per change.
 
-    `accounts` runs from the key's own account to the root. `plans` and `matches` remember what models
-    and scopes resolved to; a new Caller takes this one's place when anything changes.
+    `accounts` runs from the key's own account to the root. What models and scopes resolved to is
+    remembered; a new Caller takes this one's place when anything changes.
     """
 
-    __slots__ = ("_matches", "accounts", "candidates", "key", "plans")
+    __slots__ = ("_account_ids", "_matches", "_plans", "accounts", "candidates", "key")
 
     def __init__(self, key: VirtualKey, accounts: Sequence[Account], budgets: Sequence[Budget]) -> None:
         self.key = key
         self.accounts = tuple(accounts)
-        self.plans: dict[str, Plan] = {}
         self.candidates = tuple(budgets)  # those that may apply, going by account and key alone
+        self._account_ids = tuple(account.id for account in accounts)
+        self._plans: dict[str, Plan] = {}
         self._matches: dict[
             tuple[str, str, str | None, tuple[tuple[str, str], ...]], tuple[Applicable, ...]
         ] = {}
@@ -65,8 +71,8 @@ class Caller:
     def scope(self, provider: str, model: str, end_user: str | None, tags: Mapping[str, str]) -> Scope:
         """The scope of one call of this key."""
         return Scope(
-            key=self.key.id,
-            accounts=tuple(account.id for account in self.accounts),
+            key=self.key.charged_to,
+            accounts=self._account_ids,
             provider=provider,
             model=model,
             end_user=end_user,
@@ -78,10 +84,40 @@ class Caller:
         asked = (scope.provider, scope.model, scope.end_user, tuple(sorted(scope.tags.items())))
         known = self._matches.get(asked)
         if known is None:
-            if len(self._matches) >= REMEMBERED_SCOPES:
-                self._matches.clear()
-            known = self._matches[asked] = budgets_for(self.candidates, scope)
+            known = budgets_for(self.candidates, scope)
+            _keep(self._matches, asked, known)
         return known
+
+    def sees(self, budget: str) -> bool:
+        """Whether a budget's figures are this key's business: it is the key's own, or its account's."""
+        return any(
+            each.id == budget and (each.key is not None or each.account == self.key.account)
+            for each in self.candidates
+        )
+
+    def plan(self, model: str) -> Plan | None:
+        """The route of a model that was resolved before."""
+        return self._plans.get(model)
+
+    def remember_plan(self, model: str, plan: Plan) -> None:
+        """Keep what a model resolved to."""
+        _keep(self._plans, model, plan)
+
+
+def _keep(memory: dict[T, U], key: T, value: U) -> None:
+    if len(memory) >= REMEMBERED:
+        memory.clear()
+    memory[key] = value
+
+
+class _Changes(NamedTuple):
+    """What one look at the database found."""
+
+    numbers: dict[str, int]
+    keys: Sequence[VirtualKey]
+    budgets: BudgetChanges
+    accounts: Sequence[Account]
+    catalogue: Catalogue | None
 
 
 class Directory:
@@ -100,16 +136,20 @@ class Directory:
         self._keys: dict[bytes, VirtualKey] = {}
         self._fingerprints: dict[str, bytes] = {}
         self._callers: dict[bytes, Caller] = {}
+        self._budgets_of: dict[str | None, list[Budget]] = {}  # by account
+        self._reading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self.catalogue = Catalogue((), ())
 
     async def refresh(self) -> bool:
         """Read what changed since the last time; True when anything did."""
-        changes = await self._database.read(self._read, dict(self._numbers))
-        if changes is None:
-            return False
-        self._apply(*changes)
-        return True
+        # One at a time: an older answer taken in after a newer one would undo it until the next poll.
+        async with self._reading:
+            changes = await self._database.read(self._read, dict(self._numbers))
+            if changes is None:
+                return False
+            self._apply(changes)
+            return True
 
     def caller(self, fingerprint: bytes) -> Caller | None:
         """The key of this fingerprint as far as this worker knows it."""
@@ -121,12 +161,10 @@ class Directory:
 
     async def find(self, fingerprint: bytes) -> Caller | None:
         """Like `caller`, but asks the database about a key not heard of (made a moment ago elsewhere)."""
-        key = await self._database.read(key_by_fingerprint, fingerprint)
-        if key is None:
+        if await self._database.read(key_by_fingerprint, fingerprint) is None:
             return None
         await self.refresh()
-        self._remember(key)
-        return self._prepare(key)
+        return self.caller(fingerprint)
 
     def account(self, account: str) -> Account | None:
         """The account by id, deleted ones too."""
@@ -154,48 +192,43 @@ class Directory:
             pass  # the poll goes on asking
 
     def _read(self, conn: Connection, known: Mapping[str, int]) -> _Changes | None:
-        # The numbers are read before the rows: whoever knows number n has seen every change up to n.
+        # The numbers are read before the rows: whoever knows number n has seen every change up to n. Accounts
+        # are read last, so that they are never older than the keys that name them.
         latest = numbers(conn)
         if latest == known:
             return None
-        accounts = accounts_since(conn, known.get("accounts", 0))
-        keys = keys_since(conn, known.get("keys", 0))
-        budgets = budgets_since(conn, known.get("budgets", 0))
-        stale = latest["prices"] != known.get("prices")
-        return (
+        is_stale = latest["prices"] != known.get("prices")
+        return _Changes(
             latest,
-            accounts,
-            keys,
-            budgets.living,
-            budgets.deleted,
-            load_catalogue(conn) if stale else None,
+            keys_since(conn, known.get("keys", 0)),
+            budgets_since(conn, known.get("budgets", 0)),
+            accounts_since(conn, known.get("accounts", 0)),
+            load_catalogue(conn) if is_stale else None,
         )
 
-    def _apply(
-        self,
-        latest: dict[str, int],
-        accounts: Sequence[Account],
-        keys: Sequence[VirtualKey],
-        budgets: Sequence[Budget],
-        deleted: Sequence[str],
-        catalogue: Catalogue | None,
-    ) -> None:
-        self._accounts.update((account.id, account) for account in accounts)
-        for key in keys:
+    def _apply(self, changes: _Changes) -> None:
+        self._accounts.update((account.id, account) for account in changes.accounts)
+        for key in changes.keys:
             self._remember(key)
-        self._budgets.update((budget.id, budget) for budget in budgets)
-        for gone in deleted:
-            self._budgets.pop(gone, None)
-        if catalogue is not None:
-            self.catalogue = catalogue
-        self._numbers = latest
+        if changes.catalogue is not None:
+            self.catalogue = changes.catalogue
+        self._numbers = changes.numbers
         # Changes are rare and preparing a caller costs microseconds: all are prepared anew.
         self._callers.clear()
-        touched = [*(budget.id for budget in budgets), *deleted]
-        if touched:
-            # A name that a budget is about never becomes `other`, or its calls would escape the budget.
-            self._names.pin(names_in(self._budgets.values()))
-            self._on_budgets(touched)
+        living, deleted = changes.budgets.living, changes.budgets.deleted
+        if living or deleted:
+            self._take_budgets(living, deleted)
+
+    def _take_budgets(self, living: Iterable[Budget], deleted: Iterable[str]) -> None:
+        self._budgets.update((budget.id, budget) for budget in living)
+        for gone in deleted:
+            self._budgets.pop(gone, None)
+        self._budgets_of = {}
+        for budget in self._budgets.values():
+            self._budgets_of.setdefault(budget.account, []).append(budget)
+        # A name that a budget is about never becomes `other`, or its calls would escape the budget.
+        self._names.pin(names_in(self._budgets.values()))
+        self._on_budgets([*(budget.id for budget in living), *deleted])
 
     def _remember(self, key: VirtualKey) -> None:
         before = self._fingerprints.get(key.id)
@@ -207,11 +240,11 @@ class Directory:
 
     def _prepare(self, key: VirtualKey) -> Caller:
         chain = self._chain(key.account)
-        above = {account.id for account in chain}
         candidates = [
             budget
-            for budget in self._budgets.values()
-            if (budget.account is None or budget.account in above) and budget.key in (None, key.id)
+            for account in (*(each.id for each in chain), None)
+            for budget in self._budgets_of.get(account, ())
+            if budget.key in (None, key.charged_to)
         ]
         caller = self._callers[key.fingerprint] = Caller(key, chain, candidates)
         return caller
@@ -223,8 +256,3 @@ class Directory:
             chain.append(node)
             account = node.parent
         return chain
-
-
-_Changes = tuple[
-    dict[str, int], Sequence[Account], Sequence[VirtualKey], Sequence[Budget], Sequence[str], Catalogue | None
-]

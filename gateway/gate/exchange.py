@@ -1,31 +1,35 @@
 """One call end to end: the only place with the control flow.
 
     begin -> identified -> admitted -> (open record written) -> sent
-          -> relayed -> closed -> (close record written) -> ended
+          -> relayed -> over -> (counted) -> closed -> (close record written) -> ended
 
-The exchange owns the hold from admission to close. End, error, disconnect and cancel meet in `_close`,
-and the first of them wins. Bytes leave as they arrive; only the end of an answer waits, for its close
-record: a client that saw the end of a call can be sure that the ledger has it.
+The exchange owns the hold from admission to close. End, error, disconnect and cancel meet in `_over`, and
+the first of them wins. Bytes leave as they arrive; only the end of an answer waits, for its close record: a
+client that saw the end of a call can be sure that the ledger has it.
 
 Everything is a callback on the event loop: with an idle upstream connection and covered budgets a call
 runs without a task, a future or an await. The slow ways (a key not yet known, headroom to be leased, a
-long count) are tasks that come back into the same callbacks.
+long count) are tasks that come back into the same callbacks. What goes wrong in any of them ends this one
+call, and says so to its client.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from gateway.domain.errors import GatewayError, Unauthenticated, Unavailable, UpstreamFailed
 from gateway.domain.keys import fingerprint
-from gateway.formats.base import Report, StreamMeter
+from gateway.formats.base import StreamMeter
 from gateway.formats.refusals import render_event
 from gateway.gate.admission import Offer
+from gateway.gate.answers import Answer, Outcome, failed, whole_events
 from gateway.gate.directory import Caller
 from gateway.gate.inbound import Downstream, InboundCall, credential_of, fingerprint_of, reply_refusal
-from gateway.gate.replies import call_headers, is_event_stream, upstream_answer
+from gateway.gate.replies import call_headers, upstream_answer, wants_cost, with_cost
 from gateway.gate.settlement import Ending, Settlement
 from gateway.ledger.ledger import Hold
 from gateway.relay.calls import Handle, UpstreamFailure
@@ -35,34 +39,45 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange"]
 
+P = ParamSpec("P")
+
 # A stream that has said its last word is given this long to close its framing; then it is ended without.
 END_GRACE_S = 0.25
-TIMEOUTS = ("connect_timeout", "first_byte_timeout", "idle_timeout")
+
+
+def guarded(step: Callable[Concatenate[Exchange, P], None]) -> Callable[Concatenate[Exchange, P], None]:
+    """A step of a call, whose failure ends the call and nothing else."""
+
+    @wraps(step)
+    def run(exchange: Exchange, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            step(exchange, *args, **kwargs)
+        except Exception as error:
+            exchange.went_wrong(error)
+
+    return run
 
 
 class Exchange:
     """The life of one HTTP call; it is the relay's Listener for the call's attempt."""
 
     __slots__ = (
-        "_body",
-        "_body_bytes",
+        "_answer",
         "_downstream",
         "_end_timer",
-        "_failure",
+        "_error",
         "_gate",
         "_handle",
-        "_headers",
         "_hold",
         "_inbound",
         "_is_closed",
         "_is_cut",
+        "_is_over",
         "_is_started",
-        "_meter",
         "_moved",
         "_offer",
-        "_report",
         "_settlement",
-        "_status",
+        "_tail",
         "_task",
         "call_id",
     )
@@ -73,39 +88,32 @@ class Exchange:
         self._downstream: Downstream | None = downstream  # None once the client is gone or has its end
         self._offer: Offer | None = None
         self._hold: Hold | None = None
-        self._handle: Handle | None = None  # while the upstream answers
         self._task: asyncio.Task[None] | None = None  # the slow way under way
+        self._handle: Handle | None = None  # while the upstream answers
+        self._answer: Answer | None = None
+        self._tail = b""  # what the meter of a stream held back for its end
         self._end_timer: asyncio.TimerHandle | None = None
-        self._status = 0  # of the upstream's answer, once it began
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._failure: UpstreamFailure | None = None
-        self._meter: StreamMeter | None = None  # of a streamed answer
-        self._report: Report | None = None  # the provider's usage, once the answer is complete
-        self._body: list[bytes] = []  # of an answer that is not streamed
-        self._body_bytes = 0
         self._is_started = False  # the client has the head of a streamed answer
-        self._is_cut = False  # the stream was ended at its cap
         self._moved = False  # bytes were relayed since the last checkpoint
+        self._is_cut = False  # the stream was ended at its cap
+        self._is_over = False  # it is decided how the attempt ended; it may still have to be counted
         self._is_closed = False  # the close record is appended: nothing changes the charge any more
+        self._error: GatewayError | None = None  # told instead of the answer, or of its rest
         self._settlement: Settlement | None = None
         self.call_id = ""
 
     # Down: from the request to the upstream.
 
+    @guarded
     def begin(self) -> None:
         """Identify and admit the call; answer with the refusal that applies."""
-        try:
-            text = credential_of(self._inbound.headers)
-            caller = self._gate.directory.caller(fingerprint(text))
-            if caller is None:
-                # The checksum refuses garbage before any look-up.
-                self._spawn(self._identify(fingerprint_of(text)))
-            else:
-                self._admit(caller)
-        except GatewayError as error:
-            self._refuse(error)
-        except Exception as bug:
-            self._crashed(bug)
+        text = credential_of(self._inbound.headers)
+        caller = self._gate.directory.caller(fingerprint(text))
+        if caller is None:
+            # The checksum refuses garbage before any look-up.
+            self._spawn(self._identify(fingerprint_of(text)))
+        else:
+            self._admit(caller)
 
     async def _identify(self, key: bytes) -> None:
         caller = await self._gate.directory.find(key)
@@ -137,111 +145,88 @@ class Exchange:
         # Written, then sent: a provider never works on a call that the journal does not know.
         self._gate.ledger.after_write(self._send)
 
+    @guarded
     def _send(self, failure: OSError | None) -> None:
         if failure is not None:
-            self._close(Ending("void", None, flags=("journal_failed",)))
+            self._over(Outcome(Ending("void", None, flags=("journal_failed",)), _unwritten()))
         elif self._downstream is None:
-            self._close(Ending("void", None, flags=("client_gone",)))
+            self._over(Outcome(Ending("void", None)))
         else:
-            assert self._offer is not None
-            upstream = self._offer.plan.upstream
-            request = self._gate.request(self._offer)
+            upstream = self.offer.plan.upstream
+            request = self._gate.request(self.offer)
             self._handle = self._gate.client.send(upstream.target, request, self, upstream.timeouts)
 
     # Up: from the upstream to the client (the relay's Listener).
 
+    @guarded
     def on_response(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """The head of the answer. A streamed success goes to the client at once, all else is collected."""
-        offer = self._offer
-        assert offer is not None
-        self._status = status
-        self._headers = headers
-        if offer.intent.stream and status < 300 and is_event_stream(headers):
-            self._meter = self._inbound.format.meter(offer.intent)
-            self._gate.streams.add(self)
+        """The head of the answer. That of a stream goes to the client at once."""
+        gate, offer, inbound = self._gate, self.offer, self._inbound
+        intent = offer.intent
+        if intent.stream and wants_cost(inbound.headers):
+            # The cost stands in the usage: who asks for the one asks for the other.
+            intent = replace(intent, wants_usage=True)
+        answer = self._answer = Answer(status, headers, inbound.format, intent, gate.max_reply_bytes)
+        if answer.meter is not None:
+            gate.streams.add(self)
             if self._downstream is not None:
                 self._is_started = True
-                head = call_headers(offer, self.call_id, status, headers, self._gate.balance(offer))
-                self._downstream.start(status, head)
+                self._downstream.start(
+                    status, call_headers(offer, self.call_id, answer, gate.remaining(offer))
+                )
 
     def on_data(self, data: bytes) -> None:
         """Body bytes as they came in one read."""
+        answer = self._answer
+        assert answer is not None
         try:
-            if self._meter is None:
-                self._collect(data)
-            elif not self._is_closed:
-                self._relay(self._meter, data)
-        except Exception as bug:
-            self._crashed(bug)
+            relayed = answer.feed(data)
+            if relayed:
+                self._moved = True
+                if self._downstream is not None:
+                    self._downstream.write(relayed)
+            if answer.meter is not None:
+                self._watch(answer.meter)
+        except Exception as error:
+            self.went_wrong(error)
 
-    def on_end(self) -> None:
-        """The answer is complete."""
-        self._handle = None
-        try:
-            if self._meter is None:
-                self._answered()
-            else:
-                self._streamed(self._meter)
-        except Exception as bug:
-            self._crashed(bug)
-
-    def on_failed(self, failure: UpstreamFailure) -> None:
-        """The upstream was not reached, or went away."""
-        self._handle = None
-        self._failure = failure
-        self._gate.upstream_failed(self._offer, failure)
-        if self._meter is not None:
-            self._settle_stream(self._meter, "aborted", ("upstream_died",))
-        elif failure.request_sent == "yes":
-            # It may have worked on the prompt, and what it works on it bills.
-            self._settle_counted("aborted", ("upstream_died",))
-        else:
-            self._close(Ending("void", None, flags=("upstream_unreached",)))
-
-    def _relay(self, meter: StreamMeter, data: bytes) -> None:
-        relayed = meter.feed(data)
-        if relayed:
-            self._moved = True
-            if self._downstream is not None:
-                self._downstream.write(relayed)
-        offer = self._offer
-        assert offer is not None
+    def _watch(self, meter: StreamMeter) -> None:
+        """Look whether a stream has said its last word, or goes on past its cap."""
         if meter.ended:
             if self._end_timer is None:
                 self._end_timer = self._gate.loop.call_later(END_GRACE_S, self._end_without_framing)
-        elif meter.may_exceed(offer.output_cap * offer.intent.choices):
-            self._enforce_cap(meter, offer)
+        elif meter.may_exceed(self.offer.cut_above):
+            self._gate.count_slice(self.offer, meter)
+            if meter.relayed_output > self.offer.cut_above:
+                self._is_cut = True
+                self._cancel_upstream()
+                self._over(Outcome(Ending("done", self._status, meter.report, flags=("cut_at_cap",))))
 
-    def _streamed(self, meter: StreamMeter) -> None:
-        if meter.error is not None:
-            self._settle_stream(meter, "aborted", ("upstream_error",))
-        else:
-            self._settle_stream(meter, "done", () if meter.ended or meter.report else ("cut",))
+    @guarded
+    def on_end(self) -> None:
+        """The answer is complete."""
+        self._handle = None
+        answer = self._answer
+        assert answer is not None
+        if answer.meter is not None:
+            self._tail = answer.meter.finish()
+        self._over(answer.ended())
 
-    def _collect(self, data: bytes) -> None:
-        self._body.append(data)
-        self._body_bytes += len(data)
-        if self._body_bytes > self._gate.max_reply_bytes:
-            self._cancel_upstream()
-            self._failure = UpstreamFailure(
-                "protocol", "yes", "the answer is larger than limits.max_reply_bytes"
-            )
-            self._settle_counted("aborted", ("reply_too_large",))
+    @guarded
+    def on_failed(self, failure: UpstreamFailure) -> None:
+        """The upstream was not reached, or went away."""
+        answer = self._answer
+        if answer is not None and answer.meter is not None:
+            if answer.meter.ended:
+                # It has said everything, and broke only the framing.
+                self.on_end()
+                return
+            self._tail = whole_events(answer.meter.finish())
+        self._handle = None
+        self._gate.upstream_failed(self.offer, failure)
+        self._over(failed(answer, failure, self.offer.plan.upstream.provider.title))
 
-    def _answered(self) -> None:
-        """An answer that was not streamed is complete: read its usage and settle."""
-        if self._status >= 300:
-            self._close(Ending("void", self._status, flags=("upstream_refused",)))
-            return
-        assert self._offer is not None
-        self._report, error = self._inbound.format.read_reply(b"".join(self._body), self._offer.intent)
-        if self._report is not None and not self._report.missing:
-            self._close(Ending("done", self._status, report=self._report))
-        elif error is not None:
-            self._close(Ending("void", self._status, flags=("upstream_error",)))
-        else:
-            self._settle_counted("done", ())
-
+    @guarded
     def _end_without_framing(self) -> None:
         """The stream said its last word but its connection stays open: do not let the client wait for it."""
         self._end_timer = None
@@ -250,6 +235,7 @@ class Exchange:
 
     # From the client.
 
+    @guarded
     def client_gone(self) -> None:
         """The client hung up: read the upstream to its end or stop it, as its setting says."""
         self._downstream = None
@@ -258,19 +244,18 @@ class Exchange:
                 self._task.cancel()
         elif self._handle is not None:
             self._handle.resume()
-            assert self._offer is not None
-            if not self._gate.may_read_on(self, self._offer):
+            if not self._gate.may_read_on(self, self.offer):
                 self.stop()
 
+    @guarded
     def stop(self) -> None:
-        """Stop the upstream and settle what is known; nothing to do once the answer is complete."""
-        if self._handle is None or self._is_closed:
+        """Stop the upstream and settle by what is known; nothing once the answer is complete."""
+        if self._handle is None or self._is_over:
             return
         self._cancel_upstream()
-        if self._meter is not None:
-            self._settle_stream(self._meter, "aborted", ("client_gone",))
-        else:
-            self._settle_counted("aborted", ("client_gone",))
+        flags = () if self._downstream is None else ("gateway_stopping",)
+        error = Unavailable("draining", "The gateway is stopping.", hint="Try again.", retry_after_s=1)
+        self._over(Outcome(self._broken(*flags), error))
 
     def pause(self) -> None:
         """The client reads slower than the upstream writes."""
@@ -284,143 +269,145 @@ class Exchange:
 
     # Metering on the way.
 
+    @guarded
     def checkpoint(self) -> None:
         """Record what was relayed since the last checkpoint; called every 200 ms while bytes move."""
         if not self._moved or self._is_closed:
             return
-        assert self._meter is not None
-        assert self._offer is not None
-        assert self._hold is not None
-        if self._gate.count_slice(self._offer, self._meter):
+        offer, answer, hold = self.offer, self._answer, self._hold
+        assert answer is not None
+        assert answer.meter is not None
+        assert hold is not None
+        if self._gate.count_slice(offer, answer.meter):
             self._moved = False
-        usage, charge_nano, tokens = self._gate.so_far(self._offer, self._meter)
-        self._gate.ledger.check(self._hold, usage, charge_nano, tokens)
-
-    def _enforce_cap(self, meter: StreamMeter, offer: Offer) -> None:
-        """Cut a stream whose upstream goes on past the cap it was sent."""
-        self._gate.count_slice(offer, meter)
-        if meter.relayed_output > offer.output_cap * offer.intent.choices:
-            self._is_cut = True
-            self._cancel_upstream()
-            self._settle_stream(meter, "done", ("cut_at_cap",))
+        self._gate.ledger.check(hold, *self._gate.so_far(offer, answer.meter))
 
     # Settling.
 
-    def _settle_stream(self, meter: StreamMeter, outcome: str, flags: tuple[str, ...]) -> None:
-        """Settle by what the stream reported or, failing that, by what was relayed."""
-        self._report = meter.report
-        if self._report is not None and not self._report.missing:
-            self._close(Ending(outcome, self._status, report=self._report, flags=flags))
-        else:
-            self._spawn(self._count(outcome, flags))
-
-    def _settle_counted(self, outcome: str, flags: tuple[str, ...]) -> None:
-        self._spawn(self._count(outcome, flags))
-
-    async def _count(self, outcome: str, flags: tuple[str, ...]) -> None:
-        assert self._offer is not None
+    def _over(self, outcome: Outcome) -> None:
+        """It is decided how the attempt ended. The first decision wins."""
+        if self._is_over:
+            return
+        self._is_over = True
         self._disarm()
-        text = ""
-        if self._meter is None and outcome == "done":
-            text = self._inbound.format.reply_text(b"".join(self._body))
-        counted = await self._gate.count(self._offer, self._meter, text)
-        has_output = counted.get("output") or self._report is not None
-        if self._meter is not None and self._meter.error is not None and not has_output:
-            # The provider refused before it produced anything, and bills no refused call.
-            self._close(Ending("void", self._status, flags=flags))
+        self._error = outcome.error
+        ending = outcome.ending
+        if self._downstream is None:
+            ending = ending.flagged("client_gone")
+        if ending.is_known:
+            self._close(ending)
         else:
-            self._close(Ending(outcome, self._status or None, self._report, counted, flags))
+            self._spawn(self._count(ending))
+
+    async def _count(self, ending: Ending) -> None:
+        answer = self._answer
+        meter = None if answer is None else answer.meter
+        text = "" if answer is None else answer.text()
+        counted = await self._gate.count(self.offer, meter, text)
+        is_refusal = meter is not None and meter.error is not None and not counted.get("output")
+        if is_refusal and ending.report is None:
+            # The provider gave up before it produced anything, and no provider bills a refused call.
+            ending = replace(ending, outcome="void")
+        else:
+            ending = replace(ending, counted=counted)
+        self._close(ending)
 
     def _close(self, ending: Ending) -> None:
-        """Book the call. The first close wins; the client's end of the answer waits for the record."""
+        """Book the call. The client's end of the answer waits for the record."""
         if self._is_closed:
             return
-        self._is_closed = True
-        self._disarm()
-        assert self._offer is not None
-        assert self._hold is not None
         gate = self._gate
+        settlement = gate.settle(self.offer, ending)
+        self._is_closed = True
+        assert self._hold is not None
+        self._settlement = settlement
+        gate.ledger.close(self._hold, settlement.closing)
         gate.closed(self)
-        self._settlement = gate.settle(self._offer, ending)
-        gate.ledger.close(self._hold, self._settlement.closing)
         gate.ledger.after_write(self._ended)
 
+    @guarded
     def _ended(self, failure: OSError | None) -> None:
         """The close record is written: give the client the end of its answer."""
-        offer, settlement = self._offer, self._settlement
-        assert offer is not None
+        settlement = self._settlement
         assert settlement is not None
+        self._gate.finished(self.call_id, self.offer, settlement)
+        if failure is not None and self._error is None:
+            self._error = _unwritten()
         downstream, self._downstream = self._downstream, None
-        self._gate.finished(self.call_id, offer, settlement)
         if downstream is None:
             return
         if self._is_started:
-            if failure is None:
-                self._end_stream(downstream, settlement)
-            else:
-                downstream.abort()
-        elif failure is None and self._status and self._failure is None:
-            self._end_reply(downstream, offer, settlement)
+            self._end_stream(downstream, settlement)
+        elif self._error is not None:
+            call = (b"x-tollgate-call-id", self.call_id.encode())
+            reply_refusal(downstream, self._error, self._inbound.format.dialect, [call])
         else:
-            self._answer_failure(downstream, offer, failure)
+            self._end_reply(downstream, settlement)
 
     def _end_stream(self, downstream: Downstream, settlement: Settlement) -> None:
-        meter = self._meter
-        assert meter is not None
-        dialect = self._inbound.format.dialect
-        if self._is_cut:
-            downstream.end(meter.cut(settlement.closing.usage))
-        elif self._failure is not None:
-            error = UpstreamFailed(
-                "upstream_unavailable", "The provider went away in the middle of its answer."
-            )
-            downstream.write(meter.finish() + render_event(error, dialect))
+        if self._error is not None:
+            downstream.write(self._tail + render_event(self._error, self._inbound.format.dialect))
             downstream.abort()
-        else:
-            downstream.end(self._gate.with_cost(self._inbound, meter.finish(), settlement))
+            return
+        tail = self._tail
+        if self._is_cut:
+            assert self._answer is not None
+            assert self._answer.meter is not None
+            tail = self._answer.meter.cut(settlement.closing.usage)
+        downstream.end(with_cost(self._inbound.headers, tail, settlement))
 
-    def _end_reply(self, downstream: Downstream, offer: Offer, settlement: Settlement) -> None:
-        headers = call_headers(offer, self.call_id, self._status, self._headers, self._gate.balance(offer))
-        body = self._gate.with_cost(self._inbound, b"".join(self._body), settlement)
-        downstream.reply(
-            *upstream_answer(offer, self._inbound.format.dialect, self._status, headers, body, settlement)
-        )
+    def _end_reply(self, downstream: Downstream, settlement: Settlement) -> None:
+        answer, offer = self._answer, self.offer
+        assert answer is not None
+        headers = call_headers(offer, self.call_id, answer, self._gate.remaining(offer))
+        told = upstream_answer(offer, self._inbound, answer, headers, settlement)
+        if told.is_ours:
+            self._gate.credential_refused(offer, answer.status)
+        downstream.reply(told.status, told.headers, told.body)
 
     # What goes wrong.
 
-    def _answer_failure(self, downstream: Downstream, offer: Offer, failure: OSError | None) -> None:
-        """No answer of the provider's: say so, and whose fault it is."""
-        title = offer.plan.upstream.provider.title
-        if failure is not None:
-            error: GatewayError = Unavailable(
-                "ledger_unavailable", "The journal cannot be written.", retry_after_s=5
+    def went_wrong(self, error: BaseException) -> None:
+        """Refuse the call or, when it is under way, end it: never leave its client or its money hanging."""
+        if not isinstance(error, GatewayError):
+            self._gate.crashed(self.call_id, error)
+            error = Unavailable(
+                "ledger_unavailable",
+                "The gateway failed on this call; it has been logged.",
+                hint="Try again.",
             )
-        elif self._failure is not None and self._failure.kind in TIMEOUTS:
-            error = UpstreamFailed("upstream_timeout", f"{title} did not answer in time.")
+        if self._hold is None:
+            self._refuse(error)
+            return
+        was_sent = self._handle is not None or self._answer is not None
+        self._cancel_upstream()
+        if self._is_closed:
+            # The books are right; only the client has not got its end, and cannot get a clean one now.
+            downstream, self._downstream = self._downstream, None
+            if downstream is not None:
+                downstream.abort()
+        elif self._is_over:
+            # Counting or settling failed: what was known when the call was admitted is charged.
+            self._close(
+                Ending("aborted", self._status, counted=self._hold.facts.usage, flags=("gateway_error",))
+            )
+        elif isinstance(error, UpstreamFailed):
+            self._over(Outcome(self._broken("upstream_broke"), error))
+        elif was_sent:
+            self._over(Outcome(self._broken("gateway_error"), error))
         else:
-            error = UpstreamFailed("upstream_unavailable", f"{title} could not be reached or went away.")
-        call = (b"x-tollgate-call-id", self.call_id.encode())
-        reply_refusal(downstream, error, self._inbound.format.dialect, [call])
+            self._over(Outcome(Ending("void", None, flags=("gateway_error",)), error))
+
+    def _broken(self, *flags: str) -> Ending:
+        """The rest of the answer, perhaps all of it, will never come."""
+        answer = self._answer
+        return Ending("aborted", None, flags=flags) if answer is None else answer.broken(*flags)
 
     def _refuse(self, error: GatewayError) -> None:
-        self._gate.refused(self.call_id, error)
+        self._gate.refused(error)
         downstream, self._downstream = self._downstream, None
         if downstream is not None:
             reply_refusal(downstream, error, self._inbound.format.dialect)
-
-    def _crashed(self, bug: BaseException) -> None:
-        """A defect of ours ends one call, loudly, and never leaves money held."""
-        self._gate.crashed(self.call_id, bug)
-        self._cancel_upstream()
-        if self._hold is None:
-            self._refuse(
-                Unavailable("ledger_unavailable", "The gateway failed on this call; it has been logged.")
-            )
-        elif not self._is_closed:
-            self._failure = self._failure or UpstreamFailure("protocol", "yes", "gateway error")
-            assert self._offer is not None
-            usage, _, _ = self._gate.so_far(self._offer, self._meter)
-            self._close(Ending("aborted", self._status or None, counted=usage, flags=("gateway_error",)))
 
     def _cancel_upstream(self) -> None:
         if self._handle is not None:
@@ -432,6 +419,16 @@ class Exchange:
             self._end_timer.cancel()
             self._end_timer = None
 
+    @property
+    def offer(self) -> Offer:
+        """What the call was admitted on; there is one from then on."""
+        assert self._offer is not None
+        return self._offer
+
+    @property
+    def _status(self) -> int | None:
+        return None if self._answer is None else self._answer.status
+
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         self._task = task = self._gate.loop.create_task(work)
         self._gate.tasks.add(task)
@@ -439,11 +436,17 @@ class Exchange:
 
     def _spawned(self, task: asyncio.Task[None]) -> None:
         self._gate.tasks.discard(task)
-        self._task = None
-        if task.cancelled():
-            return
-        error = task.exception()
-        if isinstance(error, GatewayError):
-            self._refuse(error)
-        elif error is not None:
-            self._crashed(error)
+        if self._task is task:
+            self._task = None
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.went_wrong(error)
+
+
+def _unwritten() -> Unavailable:
+    return Unavailable(
+        "ledger_unavailable",
+        "The journal cannot be written.",
+        hint="Calls are refused rather than lost; the operator has to make room.",
+        retry_after_s=5,
+    )

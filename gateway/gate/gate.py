@@ -9,32 +9,35 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from gateway.clock import Clock
+from gateway.domain.budgets import Budget
 from gateway.domain.costing import cost
 from gateway.domain.errors import GatewayError, Unavailable
 from gateway.domain.ids import attempt_id, call_id
 from gateway.domain.prices import RateCard
 from gateway.domain.usage import Usage
 from gateway.formats.base import StreamMeter
-from gateway.formats.tokens import counts_exactly
 from gateway.gate.admission import Desk, Offer, prompt_estimate
 from gateway.gate.counting import SLICE_CHARS, Counters
-from gateway.gate.directory import Directory
+from gateway.gate.directory import Applicable, Directory
 from gateway.gate.exchange import Exchange
-from gateway.gate.inbound import Downstream, InboundCall, header
-from gateway.gate.replies import Balance, cost_spliced
+from gateway.gate.inbound import Downstream, InboundCall
+from gateway.gate.refusals import for_caller
+from gateway.gate.replies import Remaining
 from gateway.gate.settlement import Ending, Settlement, settle
-from gateway.ledger.ledger import CallFacts, Hold, Ledger
+from gateway.ledger.ledger import Balance, CallFacts, Hold, Ledger
 from gateway.relay.calls import UpstreamFailure
 from gateway.relay.client import Client
 from gateway.relay.headers import headers_up
 from gateway.relay.requests import build_request
+from gateway.store.outcomes import DatabaseFailed, DatabaseUnknown
 from gateway.store.receipts import others_complete_until
 from gateway.telemetry import CallLine, CallLog
 
@@ -95,7 +98,8 @@ class Gate:
         self._log = log
         self._limits = limits
         self._complete_until_us = clock.now_us()
-        self._abandoned: set[Exchange] = set()
+        self._waiting: dict[str, int] = {}  # when calls that wait for headroom came, by call
+        self._abandoned: dict[Exchange, asyncio.TimerHandle] = {}  # answers read on, and until when
         self._is_draining = False
 
     # Admission.
@@ -122,7 +126,7 @@ class Gate:
         return CallFacts(
             attempt=attempt_id(self._random(16)),
             call=call,
-            key=key.id,
+            key=scope.key,
             account=key.account,
             end_user=scope.end_user,
             tags=dict(scope.tags),
@@ -141,16 +145,51 @@ class Gate:
         )
 
     async def acquire(self, offer: Offer, call: str) -> tuple[Offer, Hold]:
-        """Hold what a call needs when this worker's leases do not cover it; raise the refusal that applies.
+        """Hold what a call needs when the leases at hand do not cover it; raise the refusal that applies."""
+        self._waiting[call] = offer.admitted_at_us
+        try:
+            offer = await self.judged_well(offer)
+            return offer, await self.ledger.acquire(self.facts(offer, call), offer.needs)
+        except GatewayError as error:
+            raise for_caller(error, offer.caller) from None
+        finally:
+            del self._waiting[call]
 
-        Where the bound on the prompt does not fit and the model's own tokenizer is at hand, the prompt is
-        counted first: bytes are three to four times the tokens of English.
+    async def judged_well(self, offer: Offer) -> Offer:
+        """The offer by all that can be known, for a call that may wait a moment.
+
+        A call that named no cap is clamped by what its budgets have left, so that has to be known. And where
+        the bound on the prompt does not fit and the model's own tokenizer is at hand, the prompt is counted:
+        bytes are three to four times the tokens of English.
         """
-        if counts_exactly(offer.plan.model) and not self.desk.fits(offer):
+        unknown = self.desk.unknown(offer)
+        if unknown:
+            await self._learn(unknown)
+            offer = self.desk.again(offer)
+        if offer.plan.counts_exactly and not self.desk.fits(offer):
             inbound = offer.inbound
             prompt = await self._counters.prompt(offer.plan.model, inbound.format, inbound.body)
-            offer = self.desk.refined(offer, prompt + offer.intent.allowance)
-        return offer, await self.ledger.acquire(self.facts(offer, call), offer.needs)
+            offer = self.desk.again(offer, prompt)
+        return offer
+
+    async def _learn(self, budgets: Sequence[Applicable]) -> None:
+        try:
+            for budget, subject in budgets:
+                await self.standing(budget, subject)
+        except Unavailable:
+            pass  # then nothing can be leased either, and that is what the call will be told
+
+    async def standing(self, budget: Budget, subject: str) -> Balance:
+        """A window's figures read now or, while the database is away, as last heard; raises Unavailable."""
+        try:
+            return await self.ledger.balance(budget, subject)
+        except (DatabaseFailed, DatabaseUnknown) as error:
+            known = self.ledger.headroom(budget, subject)
+            if known is None:
+                raise Unavailable(
+                    "ledger_unavailable", f"The database cannot be reached: {error}", hint="Try again."
+                ) from None
+            return known
 
     def request(self, offer: Offer) -> bytes:
         """The upstream request: the client's own bytes with what the gateway must change spliced in."""
@@ -169,10 +208,7 @@ class Gate:
     def count_slice(self, offer: Offer, meter: StreamMeter) -> bool:
         """Count a slice of what was relayed; True once nothing is left to count."""
         counter = self._counters.ready(offer.plan.model)
-        if counter is None:
-            self._spawn_load(offer.plan.model)
-            return False
-        return meter.count(counter, SLICE_CHARS)
+        return counter is not None and meter.count(counter, SLICE_CHARS)
 
     def so_far(self, offer: Offer, meter: StreamMeter | None) -> tuple[Usage, int, int]:
         """Usage, charge in nano-USD and tokens of a call that may never report its own."""
@@ -205,27 +241,24 @@ class Gate:
 
     # Telling.
 
-    def balance(self, offer: Offer) -> Balance:
+    def remaining(self, offer: Offer) -> Remaining:
         """What the budgets of a call have left, for its response headers."""
-        remaining: list[int] = []
+        usd: list[int] = []
         limits: list[tuple[bytes, int, int, int]] = []
         now_us = offer.admitted_at_us
+        account = offer.caller.key.account
         for budget, subject in offer.budgets:
-            state = self.ledger.headroom(budget, subject)
+            is_theirs = budget.key is not None or budget.account == account
+            state = self.ledger.headroom(budget, subject) if is_theirs else None
             if state is None:
                 continue
-            left = max(0, state.cap - state.spent - state.held)
+            left = max(0, state.free)
             if budget.unit == "usd" and budget.is_hard:
-                remaining.append(left)
+                usd.append(left)
             elif budget.is_rate and budget.key is not None:
                 resets_s = max(0, ((state.resets_at_us or now_us) - now_us) // US_PER_S)
                 limits.append((budget.unit.encode(), state.cap, left, resets_s))
-        return Balance(min(remaining) if remaining else None, limits)
-
-    def with_cost(self, inbound: InboundCall, body: bytes, settlement: Settlement) -> bytes:
-        """The body, with the cost in its usage object when the client asked for it there."""
-        asked = header(inbound.headers, b"x-tollgate-cost")
-        return cost_spliced(body, settlement) if asked == b"body" else body
+        return Remaining(min(usd) if usd else None, limits)
 
     def finished(self, call: str, offer: Offer, settlement: Settlement) -> None:
         """A call has ended and is in the journal."""
@@ -250,15 +283,27 @@ class Gate:
             )
         )
 
-    def refused(self, call: str, error: GatewayError) -> None:
+    def running(self, call: str) -> CallFacts | None:
+        """What is known of a call of this worker that has not ended."""
+        return next((each.facts for each in self.ledger.holds.open.values() if each.call == call), None)
+
+    def refused(self, error: GatewayError) -> None:
         """A call was refused before anything was held."""
         self.refusals[error.code] += 1
 
-    def upstream_failed(self, offer: Offer | None, failure: UpstreamFailure) -> None:
+    def upstream_failed(self, offer: Offer, failure: UpstreamFailure) -> None:
         """An upstream was not reached or went away."""
         self.failures[failure.kind] += 1
-        if offer is not None:
-            logger.warning("%s: %s (%s)", offer.plan.upstream.name, failure.kind, failure.detail)
+        logger.warning("%s: %s (%s)", offer.plan.upstream.name, failure.kind, failure.detail)
+
+    def credential_refused(self, offer: Offer, status: int) -> None:
+        """A provider refused our credential: every call to it fails until the operator does something."""
+        self.failures["credential"] += 1
+        logger.error(
+            "%s refuses the gateway's credential, or its account has no funds: status %d",
+            offer.plan.upstream.name,
+            status,
+        )
 
     def crashed(self, call: str, bug: BaseException) -> None:
         """A defect of ours in one call."""
@@ -271,14 +316,15 @@ class Gate:
         """Read an abandoned answer to its end? Bounded in number and time; past the time it is stopped."""
         if not offer.plan.upstream.drains or len(self._abandoned) >= self._limits.drains:
             return False
-        self._abandoned.add(exchange)
-        self.loop.call_later(self._limits.drain_s, exchange.stop)
+        self._abandoned[exchange] = self.loop.call_later(self._limits.drain_s, exchange.stop)
         return True
 
     def closed(self, exchange: Exchange) -> None:
         """The exchange's close record is appended: it neither streams nor is read on any more."""
         self.streams.discard(exchange)
-        self._abandoned.discard(exchange)
+        timer = self._abandoned.pop(exchange, None)
+        if timer is not None:
+            timer.cancel()
 
     def complete_until(self, conn: Connection) -> int:
         """The instant up to which every call of every worker is in SQL; called from a reader's thread.
@@ -288,9 +334,9 @@ class Gate:
         return min(self._complete_until_us, others_complete_until(conn, self.ledger.journal_id))
 
     def _own_calls_complete_until(self) -> int:
-        oldest = self.clock.now_us()
-        for hold in self.ledger.holds.open.values():
-            oldest = min(oldest, hold.facts.admitted_at_us)
+        """No call of this worker that is not in SQL was admitted before this instant."""
+        open_calls = (hold.facts.admitted_at_us for hold in self.ledger.holds.open.values())
+        oldest = min(chain(open_calls, self._waiting.values()), default=self.clock.now_us())
         return oldest if not self.ledger.poster.unposted else min(oldest, self._complete_until_us)
 
     def readiness(self) -> Readiness:
@@ -311,7 +357,9 @@ class Gate:
         return Readiness(not reasons, [*reasons, *warnings], health._asdict())
 
     async def quiet(self) -> None:
-        """Wait until no work that was begun is under way."""
+        """Stop what is still under way, and wait until it is settled."""
+        for exchange in (*self.streams, *self._abandoned):
+            exchange.stop()
         while self.tasks:
             await asyncio.gather(*self.tasks, return_exceptions=True)
 
@@ -327,11 +375,3 @@ class Gate:
     def drain(self) -> None:
         """Take no new calls."""
         self._is_draining = True
-
-    def _spawn_load(self, model: str) -> None:
-        task = self.loop.create_task(self._load(model))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    async def _load(self, model: str) -> None:
-        await self._counters.load(model)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from gateway.domain.catalogue import Catalogue, ModelEntry
 from gateway.domain.errors import NotFound, PriceMissing
 from gateway.domain.prices import RateCard
+from gateway.formats.tokens import counts_exactly
 from gateway.providers.base import Provider
 from gateway.relay.calls import Target, Timeouts
 
 __all__ = ["Plan", "Router", "Unpriced", "Upstream"]
-
 
 NEWER_CAP_FIELD = ("openai", "azure_openai")
 
@@ -47,6 +47,7 @@ class Plan:
     context_window: int | None
     max_output: int | None
     cap_field: str
+    counts_exactly: bool  # the model's own tokenizer is at hand
     flags: tuple[str, ...] = ()
 
     @property
@@ -119,6 +120,7 @@ class Router:
             context_window=None,
             max_output=None,
             cap_field=_cap_field(upstream, None),
+            counts_exactly=counts_exactly(model),
             flags=("unpriced",),
         )
 
@@ -133,6 +135,7 @@ def _plan(upstream: Upstream, entry: ModelEntry, sent: str, now_us: int) -> Plan
         context_window=entry.context_window(now_us),
         max_output=limits.max_output if limits else None,
         cap_field=_cap_field(upstream, limits.cap_field if limits else None),
+        counts_exactly=counts_exactly(entry.model),
     )
 
 

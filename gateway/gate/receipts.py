@@ -7,14 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row, select
 
+from gateway.domain.amounts import format_amount
 from gateway.domain.costing import Line
 from gateway.domain.instants import rfc3339
 from gateway.domain.money import format_price, format_usd
+from gateway.gate.directory import Caller
 from gateway.ledger.records import CallFacts, Closing
+from gateway.store.tables import budgets, windows
 
-__all__ = ["Entry", "entry_of_journal", "entry_of_row", "receipt"]
+__all__ = [
+    "Charged",
+    "Entry",
+    "charged_windows",
+    "entry_of_journal",
+    "entry_of_row",
+    "receipt",
+    "receipt_of_running",
+]
 
 # What a call's outcome is called to whoever made it.
 STATUS_OF = {"done": "finished", "aborted": "cancelled", "interrupted": "interrupted", "void": "failed"}
@@ -106,7 +117,40 @@ def entry_of_journal(
     )
 
 
-def receipt(entries: Sequence[Entry]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """The budget behind one window that a call was counted in."""
+
+    window: int
+    budget: str
+    name: str
+    unit: str
+    account: str | None
+    key: str | None
+    starts_at_us: int
+    ends_at_us: int | None
+
+
+def charged_windows(conn: Connection, ids: Sequence[int]) -> dict[int, Charged]:
+    """The windows of these ids, with their budgets, deleted ones too."""
+    query = (
+        select(
+            windows.c.id,
+            budgets.c.id,
+            budgets.c.name,
+            budgets.c.unit,
+            budgets.c.account,
+            budgets.c.key,
+            windows.c.starts_at,
+            windows.c.ends_at,
+        )
+        .join(budgets, budgets.c.id == windows.c.budget)
+        .where(windows.c.id.in_(ids))
+    )
+    return {row[0]: Charged(*row) for row in conn.execute(query)}
+
+
+def receipt(entries: Sequence[Entry], charged: Mapping[int, Charged], caller: Caller) -> dict[str, Any]:
     """The receipt of one call from all its entries, attempts first, corrections after.
 
     The last attempt is the one the client got; what earlier attempts and corrections cost is part of the
@@ -138,9 +182,49 @@ def receipt(entries: Sequence[Entry]) -> dict[str, Any]:
         "overrun_usd": format_usd(sum(entry.overrun_nano for entry in entries)),
         "flags": list(dict.fromkeys(flag for entry in entries for flag in entry.flags)),
         "budgets": [
-            {"window": window, "charged": amount, "held": held} for window, amount, held in last.windows
+            _budget(charged[window], amount, held, caller)
+            for window, amount, held in last.windows
+            if window in charged
         ],
         "attempts": [_attempt(entry) for entry in entries],
+    }
+
+
+def receipt_of_running(facts: CallFacts) -> dict[str, Any]:
+    """What can be said of a call that has not ended: what it is, and what is held for it."""
+    return {
+        "id": facts.call,
+        "object": "call",
+        "status": "running",
+        "model": facts.model,
+        "provider": facts.provider,
+        "key": facts.key,
+        "account": facts.account,
+        "created_at": rfc3339(facts.admitted_at_us),
+        "finished_at": None,
+        "usage": {},
+        "usage_source": "none",
+        "lines": [],
+        "cost_usd": None,
+        "hold_usd": format_usd(facts.hold_nano),
+        "budgets": [],
+        "attempts": [],
+    }
+
+
+def _budget(charged: Charged, amount: int, held: int | None, caller: Caller) -> dict[str, Any]:
+    """A budget the call was counted in; above the caller's account, its name and reset are all there is."""
+    shown: dict[str, Any] = {"name": charged.name, "resets_at": None}
+    if charged.ends_at_us is not None:
+        shown["resets_at"] = rfc3339(charged.ends_at_us)
+    if charged.key is None and charged.account != caller.key.account:
+        return shown
+    return shown | {
+        "id": charged.budget,
+        "unit": charged.unit,
+        "starts_at": rfc3339(charged.starts_at_us),
+        "charged": format_amount(amount, charged.unit),
+        "held": None if held is None else format_amount(held, charged.unit),
     }
 
 

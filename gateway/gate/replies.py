@@ -4,48 +4,54 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from gateway.domain.errors import UpstreamFailed
 from gateway.domain.money import format_usd
-from gateway.formats.base import Dialect
 from gateway.formats.refusals import render
 from gateway.gate.admission import Offer
-from gateway.gate.inbound import Headers
+from gateway.gate.answers import Answer
+from gateway.gate.inbound import Headers, InboundCall, header
 from gateway.gate.settlement import Settlement
 from gateway.relay.headers import headers_down
 
-__all__ = ["Answer", "Balance", "call_headers", "cost_spliced", "is_event_stream", "upstream_answer"]
+__all__ = ["Remaining", "Told", "call_headers", "upstream_answer", "wants_cost", "with_cost"]
 
 # Costs are told in a header while the body is small enough to have been held whole anyway.
 COST_HEADER_BODY_BYTES = 1 << 20
-ERROR_OBJECT = re.compile(rb'"error"\s*:\s*\{')
+ERROR_OBJECT = re.compile(rb'"error"\s*:\s*\{(?=\s*")')
 USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*\{')
-
-Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
-
-
-class Balance:
-    """What a key's budgets have left after this call was held: figures for response headers."""
-
-    __slots__ = ("limits", "remaining_nano")
-
-    def __init__(self, remaining_nano: int | None, limits: Sequence[tuple[bytes, int, int, int]]) -> None:
-        """`limits`: the key's own rate limits as (b"requests" | b"tokens", limit, remaining, reset_s)."""
-        self.remaining_nano = remaining_nano
-        self.limits = limits
+EMPTY = re.compile(rb"\s*\}")
 
 
-def call_headers(
-    offer: Offer, call_id: str, status: int, upstream: Headers, balance: Balance
-) -> list[tuple[bytes, bytes]]:
+class Remaining(NamedTuple):
+    """What a key's budgets have left after this call was held: figures for response headers.
+
+    `limits` are the key's own rate limits as (b"requests" | b"tokens", limit, remaining, reset_s).
+    """
+
+    nano: int | None
+    limits: Sequence[tuple[bytes, int, int, int]]
+
+
+class Told(NamedTuple):
+    """A whole answer as the client gets it; `is_ours` when it hides a refusal of our own credential."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    is_ours: bool = False
+
+
+def call_headers(offer: Offer, call_id: str, answer: Answer, left: Remaining) -> list[tuple[bytes, bytes]]:
     """The provider's headers that may travel down, and the gateway's own."""
-    headers = headers_down(status, upstream)
+    headers = headers_down(answer.status, answer.headers)
     headers.append((b"x-tollgate-call-id", call_id.encode()))
     if offer.is_clamped:
         headers.append((b"x-tollgate-max-tokens", b"%d" % offer.output_cap))
-    if balance.remaining_nano is not None:
-        headers.append((b"x-tollgate-budget-remaining-usd", format_usd(balance.remaining_nano).encode()))
-    for unit, limit, remaining, reset_s in balance.limits:
+    if left.nano is not None:
+        headers.append((b"x-tollgate-budget-remaining-usd", format_usd(left.nano).encode()))
+    for unit, limit, remaining, reset_s in left.limits:
         headers.append((b"x-ratelimit-limit-" + unit, b"%d" % limit))
         headers.append((b"x-ratelimit-remaining-" + unit, b"%d" % remaining))
         headers.append((b"x-ratelimit-reset-" + unit, b"%ds" % reset_s))
@@ -54,56 +60,62 @@ def call_headers(
 
 def upstream_answer(
     offer: Offer,
-    dialect: Dialect,
-    status: int,
+    inbound: InboundCall,
+    answer: Answer,
     headers: list[tuple[bytes, bytes]],
-    body: bytes,
     settlement: Settlement,
-) -> Answer:
-    """A whole answer of the provider as the client gets it.
+) -> Told:
+    """A whole answer of the provider as the client gets it, under `call_headers`.
 
     Success and the client's own errors keep status and bytes. A failure of our credential becomes 502 in
     the caller's dialect. A 429 or 5xx keeps status and body, and says in the error that it is upstream's.
     """
-    if (
-        status >= 400
-        and offer.plan.upstream.provider.read_refusal(status, headers, body).blame == "credential"
-    ):
-        kept = [pair for pair in headers if pair[0].startswith(b"x-")]
-        refusal = render(_own_credential(offer), dialect)
-        said = [(name.encode(), value.encode()) for name, value in refusal.headers]
-        return refusal.status, [*said, *kept], refusal.body
-    code = b"upstream_rate_limited" if status == 429 else b"upstream_unavailable" if status >= 500 else None
-    if code is not None:
-        return status, headers, ERROR_OBJECT.sub(rb'\g<0>"tollgate":{"code":"%b"},' % code, body, count=1)
-    if status < 300 and len(body) <= COST_HEADER_BODY_BYTES:
-        headers.append((b"x-tollgate-cost-usd", format_usd(settlement.charge.total_nano).encode()))
-    return status, headers, body
+    status, body = answer.status, answer.body
+    if status < 400:
+        cost = format_usd(settlement.charge.total_nano).encode()
+        if len(body) <= COST_HEADER_BODY_BYTES:
+            headers.append((b"x-tollgate-cost-usd", cost))
+        return Told(status, headers, with_cost(inbound.headers, body, settlement))
+    provider = offer.plan.upstream.provider
+    if provider.read_refusal(status, answer.headers, body).blame == "credential":
+        return _own_credential(provider.title, inbound, headers)
+    code = b"upstream_rate_limited" if status == 429 else b"upstream_unavailable" if status >= 500 else b""
+    if code:
+        body = ERROR_OBJECT.sub(rb'\g<0>"tollgate":{"code":"%b"},' % code, body, count=1)
+    return Told(status, headers, body)
 
 
-def is_event_stream(headers: Headers) -> bool:
-    """Whether an answer is server-sent events."""
-    for name, value in headers:
-        if name == b"content-type":
-            return value.lstrip().lower().startswith(b"text/event-stream")
-    return False
-
-
-def _own_credential(offer: Offer) -> UpstreamFailed:
-    return UpstreamFailed(
+def _own_credential(title: str, inbound: InboundCall, headers: Headers) -> Told:
+    error = UpstreamFailed(
         "upstream_unavailable",
-        f"{offer.plan.upstream.provider.title} refused the gateway's own credential.",
+        f"{title} refused the gateway's own credential.",
         hint="This is not the caller's fault; the operator has to renew the credential or its funds.",
     )
+    refusal = render(error, inbound.format.dialect)
+    said = [(name.encode(), value.encode()) for name, value in refusal.headers]
+    kept = [pair for pair in headers if pair[0].startswith((b"x-request-id", b"x-tollgate-"))]
+    # No wait makes a wrong credential right.
+    return Told(refusal.status, [*said, *kept, (b"x-should-retry", b"false")], refusal.body, is_ours=True)
 
 
-def cost_spliced(body: bytes, settlement: Settlement) -> bytes:
-    """The same bytes with `cost` and `cost_details` first in the last usage object (USD as JSON numbers)."""
-    objects = list(USAGE_OBJECT.finditer(body))
+def wants_cost(headers: Headers) -> bool:
+    """Whether the client wants the cost in the body."""
+    asked = header(headers, b"x-tollgate-cost")
+    return asked is not None and asked.strip().lower() == b"body"
+
+
+def with_cost(headers: Headers, body: bytes, settlement: Settlement) -> bytes:
+    """The same bytes, with `cost` and `cost_details` first in the last usage object (USD as JSON numbers).
+
+    Only where the client asked for it. A usage object's key cannot stand inside a string of the answer:
+    there its quotes would be escaped.
+    """
+    objects = list(USAGE_OBJECT.finditer(body)) if wants_cost(headers) else []
     if not objects:
         return body
-    details = ",".join(f'"{line.meter}":{format_usd(line.cost_nano)}' for line in settlement.charge.lines)
-    cost = f'"cost":{format_usd(settlement.charge.total_nano)},"cost_details":{{{details}}}'
+    charge = settlement.charge
+    details = ",".join(f'"{line.meter}":{format_usd(line.cost_nano)}' for line in charge.lines)
+    cost = f'"cost":{format_usd(charge.total_nano)},"cost_details":{{{details}}}'
     at = objects[-1].end()
-    comma = b"" if body[at : at + 64].lstrip()[:1] == b"}" else b","
+    comma = b"" if EMPTY.match(body, at) else b","
     return body[:at] + cost.encode() + comma + body[at:]

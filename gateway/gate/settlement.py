@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.domain.costing import Charge, cost
 from gateway.domain.prices import RateCard
@@ -14,20 +14,32 @@ from gateway.ledger.ledger import Closing
 
 __all__ = ["Ending", "Settlement", "settle"]
 
+# As wide as its column.
+SERVED_MODEL_MAX_CHARACTERS = 255
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How an attempt ended, as far as anybody knows.
 
-    `report` is the provider's own usage. Where there is none, `counted` is our count of what was sent and
-    relayed. Neither means that nothing can have been billed: the attempt is void.
+    `outcome` is done, aborted or void; nothing of a void attempt can have been billed. `report` is the
+    provider's own usage, `counted` our count of what was sent and relayed, for what it leaves out.
     """
 
-    outcome: str  # done, aborted, void
+    outcome: str
     status: int | None
     report: Report | None = None
     counted: Usage | None = None
     flags: tuple[str, ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether nothing has to be counted."""
+        return self.outcome == "void" or (self.report is not None and not self.report.missing)
+
+    def flagged(self, flag: str) -> Ending:
+        """The same with one more flag."""
+        return replace(self, flags=(*self.flags, flag))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +60,7 @@ def settle(
     """
     usage, source = _usage(ending)
     report = ending.report
-    served = report.model if report else None
+    served = report.model if report and _is_name(report.model) else None
     card = (card_of(served) if served else None) or offer.plan.card
     tier = (report.service_tier if report else None) or offer.intent.service_tier
     charge = cost(usage, card, offer.admitted_at_us, tier)
@@ -73,6 +85,11 @@ def settle(
     return Settlement(closing, charge)
 
 
+def _is_name(model: str | None) -> bool:
+    """Whether a served model's name, which an upstream may make up, can be stored and shown."""
+    return model is not None and model.isprintable() and len(model) <= SERVED_MODEL_MAX_CHARACTERS
+
+
 def _usage(ending: Ending) -> tuple[Usage, UsageSource | str]:
     """What is charged, and whose figures they are. A report is completed by our count where it has gaps."""
     report, counted = ending.report, ending.counted or {}
@@ -86,7 +103,7 @@ def _usage(ending: Ending) -> tuple[Usage, UsageSource | str]:
 def _anomalies(report: Report | None, charge: Charge, offer: Offer) -> tuple[str, ...]:
     found: list[str] = []
     if report is not None:
-        found += [f"unknown_usage:{field}" for field in report.unknown]
+        found += [f"unknown_usage:{field[:64]}" for field in report.unknown[:8]]
     if charge.total_nano > offer.quote.cost_nano:
         found.append("overrun")
     return tuple(found)
