@@ -97,10 +97,5 @@ class Adopter:
         self.waiting.discard(folder.name)
         self.adopted += 1
         self.interrupted += adoption.interrupted
-        logger.warning(
-            "adopted journal %s: %d calls interrupted, %d records posted",
-            folder.name,
-            adoption.interrupted,
-            adoption.posted,
-        )
+        logger.warning("adopted journal %s: %d calls interrupted", folder.name, adoption.interrupted)
         return True

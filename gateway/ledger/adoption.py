@@ -7,7 +7,7 @@ died in the middle, still has on its way to SQL; closes are in the file before S
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from gateway.clock import Clock
 from gateway.domain.budgets import amount
 from gateway.ledger.courier import Accounting, Errand, deliver
 from gateway.ledger.entries import Postable
-from gateway.ledger.files import Replay, append_frames
+from gateway.ledger.files import Replay, append_frames, read_postable
 from gateway.ledger.finishing import Finisher
 from gateway.ledger.records import CLOSE, Check, Close, Closing, Open, PostedPart, encode, interrupted
 from gateway.store.engine import POST
@@ -52,24 +52,34 @@ class Adoption:
         # After a power cut open records may be lost: a claim on such a call is not free to take over.
         self._state: Finished = "finished" if found.header.boot == boot_id else "finished_unclean"
         self.interrupted = 0
-        self.posted = 0
 
     async def run(self) -> None:
         """Take it to its end. Raises what `store.outcomes` lists, or SerialMoved: try again later."""
+        found = self._found
         standing = await self._stand()
-        postables = [Postable(frame.seq, frame.raw, opened) for frame, opened in self._found.postable]
         if standing.state in FINISHED:
-            if not self._found.open and all(each.seq <= standing.posted for each in postables):
+            if not found.open and found.last_postable <= standing.posted:
                 return
             await self._account(revive, self.journal, standing.serial)
             standing = standing._replace(serial=standing.serial + 1)
-        postables += await self._close_open()
-        finisher = Finisher(self.journal, postables, self._state, self._clock)
+        last_seq = await self._close_open()
+        finisher = Finisher(self.journal, self._state, self._clock)
         finisher.resynced(standing)
-        self.posted = finisher.left
-        serial = standing.serial
-        while (errand := finisher.next_errand()) is not None:
-            serial += await self._deliver(errand, serial)
+        serial, fed = standing.serial, standing.posted
+        while not finisher.is_done:
+            errand = finisher.next_errand()
+            if errand is None:
+                fed = await self._feed(finisher, fed, last_seq)
+            else:
+                serial += await self._deliver(errand, serial)
+
+    async def _feed(self, finisher: Finisher, after_seq: int, last_seq: int) -> int:
+        """Read another segment's records; returns the seq up to which there are none left to read."""
+        loop = asyncio.get_running_loop()
+        read = await loop.run_in_executor(None, read_postable, self._folder, after_seq, last_seq)
+        reached = read[-1][0] if read else last_seq
+        finisher.feed([Postable(seq, frame) for seq, frame in read], is_last=reached >= last_seq)
+        return reached
 
     async def _stand(self) -> Standing:
         standing: Standing = await self._account(
@@ -77,26 +87,27 @@ class Adoption:
         )
         return standing
 
-    async def _close_open(self) -> Sequence[Postable]:
-        """Close what was running as it last stood, in the file first; and bring the file to the disk."""
-        attempts = [opened.facts.attempt for opened, _, _ in self._found.open]
-        known = await self._account(posted_attempts, attempts)
-        closes = []
-        seq = self._found.last_seq
-        for opened, check, open_frame in self._found.open:
+    async def _close_open(self) -> int:
+        """Close what was running as it last stood, in the file first; and bring the file to the disk.
+
+        Returns the seq of the journal's last record that is to be posted.
+        """
+        found = self._found
+        known = await self._account(posted_attempts, [opened.facts.attempt for opened, _ in found.open])
+        frames: list[bytes] = []
+        for opened, check in found.open:
             # A disk restored beside a database that was not: the call has ended, and is in the book.
             if opened.facts.attempt not in known:
-                seq += 1
-                closes.append(Postable(seq, self._close_frame(seq, opened, check), open_frame))
-        self.interrupted = len(closes)
-        frames = b"".join(each.frame for each in closes)
-        await asyncio.get_running_loop().run_in_executor(None, append_frames, self._folder, frames)
-        return closes
+                frames.append(self._close_frame(found.last_seq + len(frames) + 1, opened, check))
+        self.interrupted = len(frames)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, append_frames, self._folder, b"".join(frames))
+        return found.last_seq + len(frames) if frames else found.last_postable
 
     def _close_frame(self, seq: int, opened: Open, check: Check | None) -> bytes:
         closing = interrupted(opened, check, self._clock.now_us())
         hold_nano = opened.facts.hold_nano if check is None else check.hold_nano
-        close = Close(opened.facts.attempt, closing, hold_nano, close_parts(opened, check, closing))
+        close = Close(opened.facts, closing, hold_nano, close_parts(opened, check, closing))
         return encode(seq, CLOSE, close)
 
     async def _deliver(self, errand: Errand, serial: int) -> int:

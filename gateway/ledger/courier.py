@@ -105,6 +105,10 @@ class Courier:
         """Whose errands are carried, the most urgent first."""
         self._sources = list(sources)
 
+    def drift(self) -> None:
+        """Have how the journal stands read before the next errand."""
+        self.is_adrift = True
+
     def wake(self) -> None:
         """There may be an errand."""
         self._wake.set()

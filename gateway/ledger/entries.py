@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from gateway.domain.periods import slot_of
-from gateway.ledger.records import CallFacts, Close, Closing, Correct, Open, PostedPart, decode
+from gateway.ledger.records import CallFacts, Close, Closing, Correct, PostedPart, decode
 from gateway.store.posting import Batch, Charge
 
 __all__ = ["Postable", "digest"]
@@ -21,14 +21,13 @@ _JSON: Final = msgspec.json.Encoder().encode
 
 
 class Postable(NamedTuple):
-    """One record to be posted, as it stands in the journal: a close with its open, or a correction.
+    """One record to be posted, as it stands in the journal: a close or a correction.
 
     `poison` is why SQL refuses its row ("row: ..."), or its amounts, too ("amounts: ...").
     """
 
     seq: int
     frame: bytes
-    open_frame: bytes | None
     poison: str = ""
 
 
@@ -72,12 +71,9 @@ class _Digest:
             facts, closing, hold, is_held = record.facts, record.difference, 0, False
             name: tuple[str, str, str | None] = (record.correction, record.kind, record.reason)
         else:
-            assert isinstance(record, Close)
-            assert postable.open_frame is not None
-            opened = decode(postable.open_frame)
-            assert isinstance(opened, Open)
-            facts, closing, hold, is_held = opened.facts, record.closing, record.hold_nano, True
-            name = (record.attempt, "call", None)
+            assert isinstance(record, Close), "nothing else is postable"
+            facts, closing, hold, is_held = record.facts, record.closing, record.hold_nano, True
+            name = (facts.attempt, "call", None)
         if postable.poison:
             self._set_aside(postable, record.parts, is_held)
             return

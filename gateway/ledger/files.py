@@ -19,16 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.ledger.records import (
-    Check,
-    Close,
-    Correct,
-    Frame,
-    Header,
-    Open,
-    decode,
-    frames,
-)
+from gateway.ledger.records import POSTABLE, Check, Close, Frame, Header, Open, decode, frames
 
 __all__ = [
     "DONE",
@@ -40,6 +31,7 @@ __all__ = [
     "fsync_folder",
     "list_journals",
     "open_segment",
+    "read_postable",
     "refuse_network",
     "replay",
     "segment_path",
@@ -65,14 +57,14 @@ class JournalUnsafe(Exception):
 class Replay:
     """What a journal's files say, folded by attempt.
 
-    `postable` are whole frames in order, each with the open record of its attempt (None for a
-    correction). `open` are attempts without a close, with their last checkpoint.
+    `open` are the attempts without a close, each with its last checkpoint; `last_postable` is the seq of
+    the last record that is to be posted, 0 without one. `read_postable` reads those, a segment at a time.
     """
 
     header: Header
     last_seq: int
-    postable: Sequence[tuple[Frame, bytes | None]]
-    open: Sequence[tuple[Open, Check | None, bytes]]
+    last_postable: int
+    open: Sequence[tuple[Open, Check | None]]
 
 
 def refuse_network(folder: Path, mounts: str) -> None:
@@ -178,50 +170,48 @@ def replay(folder: Path) -> Replay | None:
 
 
 class _Fold:
-    """Folds frames by attempt."""
+    """Folds frames by attempt. Only what runs is remembered: a journal may be far larger than memory."""
 
     def __init__(self) -> None:
         self._header: Header | None = None
         self._last_seq = 0
-        self._opened: dict[str, tuple[Open, bytes]] = {}
+        self._last_postable = 0
+        self._opened: dict[str, Open] = {}
         self._checks: dict[str, Check] = {}
-        self._closed: set[str] = set()
-        self._postable: list[tuple[Frame, str | None]] = []
 
     def add(self, frame: Frame) -> None:
-        record = decode(frame.raw)
         self._last_seq = max(self._last_seq, frame.seq)
-        match record:
-            case Header():
-                self._header = self._header or record
-            case Open():
-                self._opened[record.facts.attempt] = (record, frame.raw)
-            case Check():
-                self._checks[record.attempt] = record
-            case Close():
-                if record.attempt not in self._closed:
-                    self._closed.add(record.attempt)
-                    self._postable.append((frame, record.attempt))
-            case Correct():
-                self._postable.append((frame, None))
+        if frame.kind in POSTABLE:
+            self._last_postable = frame.seq
+        match decode(frame.raw):
+            case Header() as header:
+                self._header = self._header or header
+            case Open() as opened:
+                self._opened[opened.facts.attempt] = opened
+            case Check() as check:
+                self._checks[check.attempt] = check
+            case Close() as close:
+                self._opened.pop(close.facts.attempt, None)
+                self._checks.pop(close.facts.attempt, None)
 
     def result(self) -> Replay | None:
         if self._header is None:
             return None
-        return Replay(
-            header=self._header,
-            last_seq=self._last_seq,
-            postable=[
-                (frame, None if attempt is None else self._opened[attempt][1])
-                for frame, attempt in self._postable
-                if attempt is None or attempt in self._opened
-            ],
-            open=[
-                (opened, self._checks.get(attempt), raw)
-                for attempt, (opened, raw) in self._opened.items()
-                if attempt not in self._closed
-            ],
-        )
+        running = [(opened, self._checks.get(attempt)) for attempt, opened in self._opened.items()]
+        return Replay(self._header, self._last_seq, self._last_postable, running)
+
+
+def read_postable(folder: Path, after_seq: int, up_to_seq: int) -> list[tuple[int, bytes]]:
+    """The records to be posted, (seq, frame), of the first segment that has any in `(after, up_to]`."""
+    for file in segments(folder):
+        found = [
+            (frame.seq, frame.raw)
+            for frame in frames(file.read_bytes())
+            if frame.kind in POSTABLE and after_seq < frame.seq <= up_to_seq
+        ]
+        if found:
+            return found
+    return []
 
 
 def append_frames(folder: Path, data: bytes) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -32,20 +32,22 @@ logger: Final = logging.getLogger("tollgate.ledger")
 class Finisher:
     """Posts what is left of one journal, then finishes it. The source of its courier's last errands."""
 
-    def __init__(self, journal: str, postables: Sequence[Postable], state: Finished, clock: Clock) -> None:
+    def __init__(self, journal: str, state: Finished, clock: Clock) -> None:
         self._journal = journal
-        self._left = deque(postables)
         self._state = state
         self._clock = clock
+        self._left: deque[Postable] = deque()
+        self._has_all = False
         self._leases: dict[int, int] = {}
+        self._posted = 0
         self._batch = BATCH
         self._poison = ""
         self.is_done = False
 
-    @property
-    def left(self) -> int:
-        """How many records are still to be posted."""
-        return len(self._left)
+    def feed(self, postables: Iterable[Postable], is_last: bool) -> None:
+        """More of the journal, in order; after the last of it comes the end."""
+        self._left.extend(each for each in postables if each.seq > self._posted)
+        self._has_all = is_last
 
     def resynced(self, standing: JournalStanding) -> None:
         """How SQL says the journal stands."""
@@ -57,11 +59,11 @@ class Finisher:
         self._leases = dict(leases)
 
     def next_errand(self) -> Errand | None:
-        """The next batch; the last one finishes the journal."""
-        if self.is_done:
+        """The next batch; the last one finishes the journal. None when done, or when it must be fed."""
+        if self.is_done or not (self._left or self._has_all):
             return None
         batch = [each._replace(poison=self._poison) for each in islice(self._left, self._batch)]
-        is_last = len(batch) == len(self._left)
+        is_last = self._has_all and len(batch) == len(self._left)
         standings = {window: Standing(amount, 0) for window, amount in self._leases.items()}
         journal = self._journal
         return Errand(
@@ -82,6 +84,7 @@ class Finisher:
         self.is_done = is_last
 
     def _drop(self, posted: int) -> None:
+        self._posted = max(self._posted, posted)
         while self._left and self._left[0].seq <= posted:
             self._left.popleft()
 

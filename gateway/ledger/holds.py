@@ -7,7 +7,7 @@ held, or none is touched. The first close of a hold wins; later ones change noth
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.clock import Clock
 from gateway.domain.budgets import Need, amount
@@ -76,26 +76,13 @@ class Hold:
         self._check = check
 
 
-class Pending:
-    """A closed attempt (or a correction) that SQL is not known to have."""
+class Pending(NamedTuple):
+    """A closed attempt (or a correction) that SQL is not known to have, as its record stands in the file."""
 
-    __slots__ = ("call", "frame", "open_frame", "parts", "segment", "seq")
-
-    def __init__(
-        self,
-        seq: int,
-        call: str,
-        frame: bytes,
-        open_frame: bytes | None,
-        parts: Sequence[PostedPart],
-        segment: Segment | None,
-    ) -> None:
-        self.seq = seq
-        self.call = call
-        self.frame = frame
-        self.open_frame = open_frame
-        self.parts = parts
-        self.segment = segment
+    seq: int
+    call: str
+    frame: bytes
+    parts: Sequence[PostedPart]
 
 
 class Holds:
@@ -229,11 +216,11 @@ class Holds:
             window.held -= held or 0
             window.unposted += charged
             parts.append((window.id, charged, held))
-        attempt = hold.attempt
-        seq, frame = self._journal.append(CLOSE, Close(attempt, closing, hold.hold_nano, parts))
-        segment = self._journal.closed(hold, seq)
-        del self.open[attempt]
-        self._on_pending(Pending(seq, hold.call, frame, hold.open_frame, parts, segment))
+        facts = hold.facts
+        seq, frame = self._journal.append(CLOSE, Close(facts, closing, hold.hold_nano, parts))
+        self._journal.closed(hold, seq)
+        del self.open[facts.attempt]
+        self._on_pending(Pending(seq, facts.call, frame, parts))
         for window, _ in hold.parts:
             self._freed(window)
         return True

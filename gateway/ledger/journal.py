@@ -49,15 +49,14 @@ class Runner(Protocol):
 class Segment:
     """One file: which attempts were opened in it and still run, and what of it is not posted."""
 
-    __slots__ = ("carried_to", "first_seq", "last_postable", "owed", "path", "running", "size")
+    __slots__ = ("carried_to", "first_seq", "last_needed", "path", "running", "size")
 
     def __init__(self, path: Path, first_seq: int) -> None:
         self.path = path
         self.first_seq = first_seq
         self.size = 0
         self.running: set[Runner] = set()
-        self.owed = 0  # attempts opened here, closed, and not known to be posted
-        self.last_postable = 0
+        self.last_needed = 0  # kept until this seq is posted: of what is in it, of what was opened in it
         self.carried_to = 0  # the last seq at which one of its attempts was written again
 
 
@@ -85,7 +84,7 @@ class Journal:
         self.limit_bytes = limit_bytes
         self.bound_bytes = limit_bytes - CLOSE_RESERVE
         self.used_bytes = 0
-        self._segment_bytes = min(SEGMENT_BYTES, max(64 * 1024, limit_bytes // 8))
+        self.segment_bytes = min(SEGMENT_BYTES, max(64 * 1024, limit_bytes // 8))
         self._timer = timer
         self._on_withdrawn: Callable[[Runner], None] = lambda runner: None
         self._on_synced: Callable[[], None] = lambda: None
@@ -158,19 +157,18 @@ class Journal:
         frame = self._append(kind, record)
         return self.seq, frame
 
-    def closed(self, runner: Runner, seq: int) -> Segment:
+    def closed(self, runner: Runner, seq: int) -> None:
         """A call's close was appended at `seq`: its open stays needed until that is posted."""
         segment = runner.segment
         assert segment is not None, "a call is closed once, and was opened before"
         segment.running.discard(runner)
-        segment.owed += 1
+        segment.last_needed = seq
         self.used_bytes -= CLOSE_RESERVE
         self.postable(seq)
-        return segment
 
     def postable(self, seq: int) -> None:
         """The current segment has a record that is to be posted."""
-        self._segments[-1].last_postable = seq
+        self._segments[-1].last_needed = seq
 
     def after_write(self, callback: AfterWrite) -> None:
         """Call back once everything appended so far is written, or could not be."""
@@ -270,7 +268,7 @@ class Journal:
                 self.flush()
             self.dirty.clear()
             if self.synced_seq < self.written_seq and not self.is_broken:
-                self._is_paused = self._segments[-1].size >= 2 * self._segment_bytes
+                self._is_paused = self._segments[-1].size >= 2 * self.segment_bytes
                 await self._fsync()
                 self._turn_if_due()
             self._carry()
@@ -295,7 +293,7 @@ class Journal:
         A lull brings that moment by itself. A journal that never rests is paused for one fsync when its
         segment is twice as long as it should be.
         """
-        if self._segments[-1].size >= self._segment_bytes and self.synced_seq == self.written_seq:
+        if self._segments[-1].size >= self.segment_bytes and self.synced_seq == self.written_seq:
             self._turn()
         if self._is_paused:
             self._is_paused = False
@@ -320,10 +318,6 @@ class Journal:
 
     # Dropping what is posted.
 
-    def posted(self, segment: Segment) -> None:
-        """An attempt opened in `segment` is closed and posted."""
-        segment.owed -= 1
-
     def note_posted(self, seq: int) -> None:
         """Every postable record up to `seq` is in SQL."""
         self._posted = seq
@@ -333,7 +327,7 @@ class Journal:
     def _carry(self) -> None:
         """Write running attempts of the oldest segment again, so that it need not be kept for them."""
         oldest = self._segments[0]
-        if len(self._segments) < 2 or oldest.owed or oldest.last_postable > self._posted:
+        if len(self._segments) < 2 or oldest.last_needed > self._posted:
             return
         for runner in list(oldest.running)[:CARRY_BATCH]:
             self._append(OPEN, runner.open_record())
@@ -352,8 +346,7 @@ class Journal:
     def _is_droppable(self, segment: Segment) -> bool:
         return (
             not segment.running
-            and not segment.owed
-            and segment.last_postable <= self._posted
+            and segment.last_needed <= self._posted
             and segment.carried_to <= self.synced_seq
         )
 

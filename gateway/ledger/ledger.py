@@ -31,8 +31,8 @@ from gateway.ledger.holds import Hold, Holds
 from gateway.ledger.identity import Place, find_place, journal_id
 from gateway.ledger.journal import AfterWrite, Journal
 from gateway.ledger.openings import Openings
-from gateway.ledger.poster import Poster
-from gateway.ledger.records import CallFacts, Close, Closing, Header, Open, PostedPart, decode
+from gateway.ledger.poster import RECENT, Poster
+from gateway.ledger.records import CallFacts, Close, Closing, Header, PostedPart, decode
 from gateway.ledger.returns import Returns, Shown
 from gateway.ledger.timer import SystemTimer, Timer
 from gateway.ledger.watching import Watcher
@@ -104,6 +104,7 @@ class Ledger:
         clock: Clock,
         timer: Timer,
         wait_s: float,
+        max_records: int,
     ) -> None:
         self._database = database
         self._place = place
@@ -143,7 +144,9 @@ class Ledger:
             on_refused=self.shown.refused,
         )
         self.returns = Returns(self.book, header.journal, clock, last_seq=lambda: journal.seq, wake=wake)
-        self.poster = Poster(self.book, journal, clock, wake=wake)
+        self.poster = Poster(
+            self.book, journal, clock, wake=wake, resync=self.courier.drift, recent=max_records
+        )
         self.watcher = Watcher(
             self.book, header.journal, database, clock, self.openings, self.asks, self.returns
         )
@@ -177,6 +180,7 @@ class Ledger:
         random_bytes: Callable[[int], bytes],
         *,
         max_journal_bytes: int = 1 << 30,
+        max_records: int = RECENT,
         wait_s: float = 2.0,
         timer: Timer | None = None,
         beats: bool = True,
@@ -184,7 +188,9 @@ class Ledger:
         """Make this worker's journal, enter it in SQL, adopt what dead workers left, and run.
 
         Raises JournalUnsafe for a data directory on a network file system and Unavailable when the database
-        cannot be reached. With `beats` off nothing runs by itself: a test takes each step.
+        cannot be reached. Of what waits to be posted `max_records` are kept in memory and
+        `max_journal_bytes` on disk; past those, calls are refused. With `beats` off nothing runs by itself:
+        a test takes each step.
         """
         loop = asyncio.get_running_loop()
         timer = timer or SystemTimer()
@@ -196,7 +202,7 @@ class Ledger:
         own = random_bytes(JOURNAL_BYTES)
         header = Header(journal_id(own), place.data_dir, name, place.boot_id, VERSION)
         journal = await Journal.create(place.journals, header, limit_bytes=max_journal_bytes, timer=timer)
-        ledger = cls(database, place, journal, own, clock, timer, wait_s)
+        ledger = cls(database, place, journal, own, clock, timer, wait_s, max_records)
         await ledger.courier.resync()
         await ledger.adopter.adopt_all()
         if beats:
@@ -279,21 +285,24 @@ class Ledger:
             await self.journal.synced(self.journal.seq)
         except OSError:
             return False
-        finisher = Finisher(
-            self.journal_id,
-            [Postable(each.seq, each.frame, each.open_frame) for each in self.poster.pending],
-            "finished",
-            self._clock,
-        )
-        finisher.leased({window.id: window.lease for window in self.book})
-        self._finisher = finisher
-        self.courier.attach([finisher])
         deadline = asyncio.ensure_future(self._timer.pause(limit_s))
+        # What waits is posted as always; only the end itself is special.
+        self.courier.attach([self.poster])
+        while not self.poster.is_nearly_done and not deadline.done():
+            await self.poster.settle()
+            await self._step(deadline)
+        finisher = self._finisher = Finisher(self.journal_id, "finished", self._clock)
+        finisher.leased({window.id: window.lease for window in self.book})
+        finisher.feed([Postable(each.seq, each.frame) for each in self.poster.pending], is_last=True)
+        self.courier.attach([finisher])
         while not finisher.is_done and not self.courier.is_finished and not deadline.done():
-            await self.courier.step()
-            await self.courier.back_off(deadline)
+            await self._step(deadline)
         deadline.cancel()
         return finisher.is_done
+
+    async def _step(self, deadline: asyncio.Future[None]) -> None:
+        await self.courier.step()
+        await self.courier.back_off(deadline)
 
     def _resynced(self, standing: Standing) -> None:
         """How SQL says this journal stands, after an outcome that was not heard: one step of the loop."""
@@ -392,10 +401,8 @@ class Ledger:
         found = []
         for pending in self.poster.of_call(call):
             close = decode(pending.frame)
-            if isinstance(close, Close) and pending.open_frame is not None:
-                opened = decode(pending.open_frame)
-                assert isinstance(opened, Open)
-                found.append(Unposted(opened.facts, close.closing, close.parts))
+            if isinstance(close, Close):
+                found.append(Unposted(close.facts, close.closing, close.parts))
         return found
 
     @property

@@ -148,9 +148,9 @@ class Check(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Close(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An attempt ended; `hold_nano` is what it held in the end."""
+    """An attempt ended; `hold_nano` is what it held in the end. Posting needs this record and no other."""
 
-    attempt: str
+    facts: CallFacts
     closing: Closing
     hold_nano: int
     parts: Sequence[PostedPart]

@@ -168,7 +168,7 @@ async def test_26_nothing_is_sent_before_its_open_is_written(bench: Workbench) -
     await ledger.abandon()
     found = replay(ledger.journal.folder)
     assert found is not None
-    assert [opened.facts.attempt for opened, _, _ in found.open] == [hold.attempt]
+    assert [opened.facts.attempt for opened, _ in found.open] == [hold.attempt]
 
 
 async def test_27_only_what_is_on_disk_is_posted(bench: Workbench) -> None:

@@ -22,7 +22,7 @@ async def test_05_a_post_that_was_not_heard_is_not_posted_again(bench: Workbench
     faulty = Faulty(bench.database)
     ledger = await bench.worker(database=faulty)
     ledger.close(await bench.hold(ledger, (budget, 100)), closing(60))
-    faulty.faults, faulty.only = ["unheard"], "post_batch"
+    faulty.faults, faulty.only = ["unheard"], "post_frames"
     await bench.settle(ledger)
     assert await bench.rows("SELECT charge FROM ledger") == [(60,)]
     (window,) = ledger.book

@@ -85,7 +85,7 @@ records = st.one_of(
     st.tuples(st.just(HEADER), st.builds(Header, words, words, words, words, st.integers(0, 9))),
     st.tuples(st.just(OPEN), st.builds(Open, facts, parts)),
     st.tuples(st.just(CHECK), checks),
-    st.tuples(st.just(CLOSE), st.builds(Close, words, closings, amounts, posted)),
+    st.tuples(st.just(CLOSE), st.builds(Close, facts, closings, amounts, posted)),
     st.tuples(st.just(CORRECT), st.builds(Correct, words, words, facts, closings, posted, words)),
 )
 
