@@ -14,7 +14,7 @@ from gateway.relay.calls import Target, Timeouts
 
 __all__ = ["Plan", "Router", "Unpriced", "Upstream"]
 
-NEWER_CAP_FIELD = ("openai", "azure_openai")
+NEWER_CAP_FIELD = "max_completion_tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +142,12 @@ def _plan(upstream: Upstream, entry: ModelEntry, sent: str, now_us: int) -> Plan
 def _cap_field(upstream: Upstream, known: str | None) -> str:
     """The request field that caps a model's output.
 
-    OpenAI's models all take the newer spelling and its reasoning models nothing else; compatible servers
-    are only sure to know the older one.
+    OpenAI takes the newer spelling for every model, and for its reasoning models no other. Azure may serve
+    a model at an API version from before it; compatible servers are only sure to know the older one.
     """
-    return known or ("max_completion_tokens" if upstream.prices_of in NEWER_CAP_FIELD else "max_tokens")
+    if upstream.provider.name == "openai":
+        return NEWER_CAP_FIELD
+    return known or (NEWER_CAP_FIELD if upstream.provider.name == "azure_openai" else "max_tokens")
 
 
 def _unknown(name: str, why: str) -> NotFound:
