@@ -65,7 +65,7 @@ def _within(body: bytes, start: int, end: int, keys: tuple[str, ...], where: str
 def upstream_body(body: bytes, intent: Intent, model: str, output_cap: int) -> bytes:
     """See `Format.upstream_body`; the places are those that `places_of` found."""
     edits: list[Edit] = []
-    for place in intent.places:
+    for place in intent.places or ():
         if place.key == _MODEL:
             if model != intent.model:
                 edits.append((place.start, place.end, msgspec.json.encode(model)))

@@ -30,6 +30,7 @@ class Intent:
     server-side tool loops. `choices` is how often as much as the output cap may be written: for every
     answer asked for, and for every turn of a loop that the provider runs by itself. `others` are parts of
     the call that other models may serve (advisors, fallbacks): each costs what its own model costs, on top.
+    `places` are the format's own: where in the body stands what may be changed; None: not looked for yet.
     """
 
     model: str
@@ -46,7 +47,7 @@ class Intent:
     prices_apart: frozenset[str] = frozenset()  # meters beyond input/output the call may use: audio_input ...
     allowance: int = 0
     output_extra: int = 0
-    places: tuple[Member, ...] = ()
+    places: tuple[Member, ...] | None = ()
     others: tuple[Intent, ...] = ()
 
 

@@ -19,6 +19,8 @@ __all__ = ["places_of", "upstream_body"]
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
 _SPLICED: Final = ("model", "stream_options")
 _INCLUDE_USAGE: Final = "include_usage"
+_CAP_KEYS: Final = {key: b'"%b"' % key.encode() for key in _CAPS}
+_STREAM_OPTIONS: Final = b'"stream_options":{"include_usage":true}'
 # Reasoning models refuse `max_tokens` ("Use 'max_completion_tokens' instead"): o-series and gpt-5 on.
 _REFUSES_MAX_TOKENS: Final = re.compile(r"(?:o\d|gpt-[5-9])")
 
@@ -40,7 +42,12 @@ def places_of(body: bytes, members: list[Member], caps: tuple[str, ...] = _CAPS)
 
 def upstream_body(body: bytes, intent: Intent, model: str, cap_field: str, output_cap: int) -> bytes:
     """See `Format.upstream_body`; the places are those that `places_of` found."""
-    places = {member.key: member for member in intent.places}
+    if intent.places is None:
+        plain = _without_looking(body, intent, model, cap_field, output_cap)
+        if plain is not None:
+            return plain
+    found = places_of(body, locate(body)) if intent.places is None else intent.places
+    places = {member.key: member for member in found}
     edits: list[Edit] = []
     front: list[bytes] = []
     if model != intent.model:
@@ -51,6 +58,31 @@ def upstream_body(body: bytes, intent: Intent, model: str, cap_field: str, outpu
     if front:
         edits.append(insert_first(body.index(b"{"), b",".join(front)))
     return apply(body, edits) if edits else body
+
+
+def _without_looking(
+    body: bytes, intent: Intent, model: str, cap_field: str, output_cap: int
+) -> bytes | None:
+    """The body where all there is to do is nothing, or to add members in front; None where it is more."""
+    if model != intent.model:
+        return None
+    front = []
+    if intent.output_cap is None:
+        if any(key in body for key in _CAP_KEYS.values()):
+            return None  # it stands there as null
+        front.append(b'"%b":%d' % (cap_field.encode(), output_cap))
+    elif intent.output_cap != output_cap or [_CAP_KEYS[key] in body for key in _CAPS] != [
+        key == cap_field for key in _CAPS
+    ]:
+        return None
+    if intent.stream and not intent.wants_usage:
+        if b'"stream_options"' in body:
+            return None
+        front.append(_STREAM_OPTIONS)
+    if not front:
+        return body
+    at = body.index(b"{") + 1
+    return b"%b%b,%b" % (body[:at], b",".join(front), body[at:])
 
 
 def _cap(
@@ -103,7 +135,7 @@ def _ask_usage(body: bytes, places: dict[str, Member], edits: list[Edit], front:
     if asked is not None:
         edits.append((asked.start, asked.end, b"true"))
     elif options is None:
-        front.append(b'"stream_options":{"include_usage":true}')
+        front.append(_STREAM_OPTIONS)
     elif body.startswith(b"{", options.start):
         empty = not body[options.start + 1 : options.end - 1].strip()
         edits.append(insert_first(options.start, b'"include_usage":true', empty=empty))
