@@ -159,7 +159,11 @@ def _read_plain(body: bytes) -> Intent | None:
     keys = _KEYS.findall(body)
     if not _PLAIN.issuperset(keys) or len(set(keys)) != len(keys) or b"\\u" in body:
         return None
+    if b"stream_options" in body and body.count(b"include_usage") != 1:
+        return None
     try:
+        if not body.isascii():
+            body.decode()
         request = _PLAIN_REQUEST.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None  # the long way says what is wrong
