@@ -7,7 +7,7 @@ died in the middle, still has on its way to SQL; closes are in the file before S
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,20 @@ from gateway.ledger.courier import Accounting, Errand, deliver
 from gateway.ledger.entries import Postable
 from gateway.ledger.files import Replay, append_frames, read_postable
 from gateway.ledger.finishing import Finisher
-from gateway.ledger.records import CLOSE, Check, Close, Closing, Open, PostedPart, encode, interrupted
+from gateway.ledger.openings import rows_of
+from gateway.ledger.records import (
+    CLOSE,
+    Check,
+    Close,
+    Closing,
+    Correct,
+    Open,
+    PostedPart,
+    WindowRef,
+    decode,
+    encode,
+    interrupted,
+)
 from gateway.store.engine import POST
 from gateway.store.journals import FINISHED, Finished, SerialMoved, Standing, register, resync, revive
 from gateway.store.outcomes import DatabaseAway, DatabaseUnknown
@@ -77,8 +90,10 @@ class Adoption:
         """Read another segment's records; returns the seq up to which there are none left to read."""
         loop = asyncio.get_running_loop()
         read = await loop.run_in_executor(None, read_postable, self._folder, after_seq, last_seq)
+        refs = await loop.run_in_executor(None, _rowless, read)
+        rows = await rows_of(self._database, refs)
         reached = read[-1][0] if read else last_seq
-        finisher.feed([Postable(seq, frame) for seq, frame in read], is_last=reached >= last_seq)
+        finisher.feed([Postable(seq, frame) for seq, frame in read], reached >= last_seq, rows)
         return reached
 
     async def _stand(self) -> Standing:
@@ -125,6 +140,16 @@ class Adoption:
 
     async def _account(self, fn: Callable[..., Any], *args: Any) -> Any:
         return await self._database.account(POST, fn, *args)
+
+
+def _rowless(read: Sequence[tuple[int, bytes]]) -> set[WindowRef]:
+    """The windows that these records name without their row."""
+    refs: set[WindowRef] = set()
+    for _, frame in read:
+        record = decode(frame)
+        assert isinstance(record, (Close, Correct))
+        refs.update(ref for ref, _, _ in record.parts if not isinstance(ref, int))
+    return refs
 
 
 def _stand(conn: Connection, journal: str, data_dir: str, host: str, now_us: int) -> Standing:

@@ -96,9 +96,10 @@ class Asks:
         wake: Callable[[], None],
         open_windows: Callable[[Sequence[Line]], Awaitable[GatewayError | None]],
         on_refused: Callable[[WindowState], None],
+        is_away: Callable[[], bool],
     ) -> None:
         """`open_windows` makes the present windows of these lines known, or says why not; `wake` says that
-        there is an errand; `on_refused` hears of each refusal."""
+        there is an errand; `on_refused` hears of each refusal; `is_away` knows about the database."""
         self._book = book
         self._holds = holds
         self._journal = journal
@@ -107,6 +108,7 @@ class Asks:
         self._wake = wake
         self._open_windows = open_windows
         self._on_refused = on_refused
+        self._is_away = is_away
         self._waiters: dict[Waiter, None] = {}
         self._ready: deque[Waiter] = deque()
         self._low: dict[WindowState, int] = {}  # what to lease ahead of need; 0: as the slack has it
@@ -212,6 +214,8 @@ class Asks:
     def _errand(self, waiter: Waiter) -> Errand | None:
         now_us = self._clock.now_us()
         unknown = waiter.unknown(now_us)
+        if unknown and self._is_away():
+            unknown = [line for line in unknown if not self._book.go_on(line, now_us)]
         if unknown:
             self._later(self._after_opening(waiter, unknown))
             return None
@@ -219,6 +223,8 @@ class Asks:
         if self._refuse_final(waiter, wanted, now_us):
             return None
         short = [(window, need - window.free) for window, need in wanted if need > window.free]
+        if self._refuse_rowless(waiter, short, now_us):
+            return None
         if not short:
             if not self._try(waiter):
                 # There is room in every window and the call was still not taken: the journal is full.
@@ -233,6 +239,14 @@ class Asks:
             heard=lambda result: self._heard(waiter, result),
             failed=lambda error: self._is_ready(waiter),
         )
+
+    def _refuse_rowless(self, waiter: Waiter, short: Sequence[tuple[WindowState, int]], now_us: int) -> bool:
+        """The share of a window that could not be leased is used up: nobody can be asked for more."""
+        rowless = next((window for window, _ in short if window.is_rowless), None)
+        if rowless is not None:
+            needs = dict(waiter.wanted(now_us))
+            self._refuse(waiter, refusals.held(rowless, needs[rowless], now_us))
+        return rowless is not None
 
     def _asked(self, waiter: Waiter, window: WindowState, short: int, now_us: int) -> Asked:
         slack = slack_for(window, short, self._behind(window.line, waiter), now_us)

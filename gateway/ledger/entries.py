@@ -12,11 +12,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from gateway.domain.periods import slot_of
-from gateway.ledger.records import CallFacts, Close, Closing, Correct, PostedPart, decode
+from gateway.ledger.records import CallFacts, Close, Closing, Correct, PostedPart, WindowRef, decode
 from gateway.store.posting import Batch, Charge
 
-__all__ = ["Postable", "digest"]
+__all__ = ["Postable", "Rows", "digest"]
 
+# window's row, amount, hold (None: soft), whether it had its row when it was held
+_Part = tuple[int, int, int | None, bool]
+NOTHING: Final = Charge(0, 0, 0, 0)
 _JSON: Final = msgspec.json.Encoder().encode
 
 
@@ -31,9 +34,13 @@ class Postable(NamedTuple):
     poison: str = ""
 
 
-def digest(journal: str, postables: Sequence[Postable]) -> Batch:
+# Rows of the windows that records name otherwise; None: the budget does not exist.
+Rows = Mapping[WindowRef, int | None]
+
+
+def digest(journal: str, postables: Sequence[Postable], rows: Rows) -> Batch:
     """Everything the records write, added up. Costs a few microseconds each; done before the transaction."""
-    made = _Digest(journal)
+    made = _Digest(journal, rows)
     for postable in postables:
         made.add(postable)
     return made.batch(postables[-1].seq)
@@ -42,8 +49,9 @@ def digest(journal: str, postables: Sequence[Postable]) -> Batch:
 class _Digest:
     """Adds records up."""
 
-    def __init__(self, journal: str) -> None:
+    def __init__(self, journal: str, window_rows: Rows) -> None:
         self._journal = journal
+        self._window_rows = window_rows
         self._rows: list[tuple[Any, ...]] = []
         self._charges: dict[int, Charge] = {}
         self._quarantined: list[tuple[int, bytes, str, str]] = []
@@ -74,33 +82,43 @@ class _Digest:
             assert isinstance(record, Close), "nothing else is postable"
             facts, closing, hold, is_held = record.facts, record.closing, record.hold_nano, True
             name = (facts.attempt, "call", None)
+        parts = self._named(record.parts)
         if postable.poison:
-            self._set_aside(postable, record.parts, is_held)
+            self._set_aside(postable, parts, is_held)
             return
-        has_overrun = self._charge(record.parts, is_held)
-        self._rows.append(self._row(postable.seq, name, facts, closing, hold, record.parts, has_overrun))
+        has_overrun = self._charge(parts, is_held)
+        self._rows.append(self._row(postable.seq, name, facts, closing, hold, parts, has_overrun))
         self._sum(facts, closing)
 
-    def _set_aside(self, postable: Postable, parts: Sequence[PostedPart], is_held: bool) -> None:
+    def _named(self, parts: Sequence[PostedPart]) -> list[_Part]:
+        """The parts by their windows' rows."""
+        named: list[_Part] = []
+        for ref, amount, hold in parts:
+            row = ref if isinstance(ref, int) else self._window_rows[ref]
+            if row is not None:
+                named.append((row, amount, hold, isinstance(ref, int)))
+        return named
+
+    def _set_aside(self, postable: Postable, parts: Sequence[_Part], is_held: bool) -> None:
         """No row and no sums; the money counts all the same, unless that is what SQL refuses."""
         counted = [] if postable.poison.startswith("amounts") else parts
         self._charge(counted, is_held)
-        amounts = _text([(window, amount) for window, amount, _ in counted])
+        amounts = _text([each[:2] for each in counted])
         self._quarantined.append((postable.seq, postable.frame, amounts, postable.poison))
 
-    def _charge(self, parts: Sequence[PostedPart], is_held: bool) -> bool:
+    def _charge(self, parts: Sequence[_Part], is_held: bool) -> bool:
         """Add to each window what was charged to it; True when any was charged more than it held."""
         has_overrun = False
-        for window, amount, hold in parts:
+        for window, amount, hold, has_row in parts:
             # Nothing was held for a correction, so an addition is overrun in full; soft budgets hold nothing.
             is_hard = hold is not None
             overrun = max(0, amount - (hold if is_held and hold else 0)) if is_hard else 0
-            known = self._charges.get(window)
-            leased = amount if is_hard and is_held else 0
-            if known is None:
-                self._charges[window] = Charge(amount, overrun, leased)
-            else:
-                self._charges[window] = Charge(known[0] + amount, known[1] + overrun, known[2] + leased)
+            against_lease = amount if is_hard and is_held and has_row else 0
+            unleased = amount if is_hard and is_held and not has_row else 0
+            known = self._charges.get(window, NOTHING)
+            self._charges[window] = Charge(
+                known[0] + amount, known[1] + overrun, known[2] + against_lease, known[3] + unleased
+            )
             has_overrun = has_overrun or overrun > 0
         return has_overrun
 
@@ -111,7 +129,7 @@ class _Digest:
         facts: CallFacts,
         closing: Closing,
         hold: int,
-        parts: Sequence[PostedPart],
+        parts: Sequence[_Part],
         has_overrun: bool,
     ) -> tuple[Any, ...]:
         """In the order of the ledger's columns."""
@@ -148,7 +166,7 @@ class _Digest:
             closing.charge_nano,
             closing.list_nano,
             max(0, closing.charge_nano - hold),
-            _text(parts),
+            _text([each[:3] for each in parts]),
             name[2],
         )
 

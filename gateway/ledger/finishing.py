@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from gateway.clock import Clock
 from gateway.ledger.courier import Errand
-from gateway.ledger.entries import Postable, digest
+from gateway.ledger.entries import Postable, Rows, digest
 from gateway.ledger.poster import BATCH
 from gateway.store.engine import POST
 from gateway.store.journals import Finished, SerialMoved, finish
@@ -37,6 +37,7 @@ class Finisher:
         self._state = state
         self._clock = clock
         self._left: deque[Postable] = deque()
+        self._rows: Rows = {}
         self._has_all = False
         self._leases: dict[int, int] = {}
         self._posted = 0
@@ -44,8 +45,9 @@ class Finisher:
         self._poison = ""
         self.is_done = False
 
-    def feed(self, postables: Iterable[Postable], is_last: bool) -> None:
-        """More of the journal, in order; after the last of it comes the end."""
+    def feed(self, postables: Iterable[Postable], is_last: bool, rows: Rows) -> None:
+        """More of the journal, in order; after the last of it comes the end. `rows` is for `digest`."""
+        self._rows = rows
         self._left.extend(each for each in postables if each.seq > self._posted)
         self._has_all = is_last
 
@@ -65,14 +67,14 @@ class Finisher:
         batch = [each._replace(poison=self._poison) for each in islice(self._left, self._batch)]
         is_last = self._has_all and len(batch) == len(self._left)
         standings = {window: Standing(amount, 0) for window, amount in self._leases.items()}
-        journal = self._journal
+        journal, rows = self._journal, self._rows
         return Errand(
             POST,
             _post_and_finish,
             (journal, standings, self._clock.now_us(), self._state if is_last else None),
             heard=lambda moved: self._heard(batch, is_last, moved),
             failed=lambda error: self._failed(batch, error),
-            prepare=lambda: digest(journal, batch) if batch else None,
+            prepare=lambda: digest(journal, batch, rows) if batch else None,
         )
 
     def _heard(self, batch: Sequence[Postable], is_last: bool, moved: Mapping[int, Moved]) -> None:

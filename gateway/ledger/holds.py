@@ -65,7 +65,7 @@ class Hold:
 
     def record_parts(self) -> list[Part]:
         """The parts as records name them."""
-        return [(window.id, window.unit, held) for window, held in self.parts]
+        return [(window.ref, window.unit, held) for window, held in self.parts]
 
     def last_check(self) -> Check | None:
         """The last checkpoint."""
@@ -134,7 +134,7 @@ class Holds:
             elif asked and asked > window.lease - window.held - window.unposted - window.returning:
                 return None
             parts.append((window, asked))
-            named.append((window.id, window.unit, asked))
+            named.append((window.ref, window.unit, asked))
         for window, asked in parts:
             window.used_at_us = now_us
             if asked:
@@ -215,7 +215,7 @@ class Holds:
             charged = amount(window.unit, closing.charge_nano, closing.tokens, is_void)
             window.held -= held or 0
             window.unposted += charged
-            parts.append((window.id, charged, held))
+            parts.append((window.ref, charged, held))
         facts = hold.facts
         seq, frame = self._journal.append(CLOSE, Close(facts, closing, hold.hold_nano, parts))
         self._journal.closed(hold, seq)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -30,7 +31,7 @@ from gateway.ledger.finishing import Finisher
 from gateway.ledger.holds import Hold, Holds
 from gateway.ledger.identity import Place, find_place, journal_id
 from gateway.ledger.journal import AfterWrite, Journal
-from gateway.ledger.openings import Openings
+from gateway.ledger.openings import Openings, rows_of
 from gateway.ledger.poster import RECENT, Poster
 from gateway.ledger.records import CallFacts, Close, Closing, Header, PostedPart, decode
 from gateway.ledger.returns import Returns, Shown
@@ -142,13 +143,20 @@ class Ledger:
             wake=wake,
             open_windows=self.openings.present,
             on_refused=self.shown.refused,
+            is_away=lambda: self.is_away,
         )
         self.returns = Returns(self.book, header.journal, clock, last_seq=lambda: journal.seq, wake=wake)
         self.poster = Poster(
-            self.book, journal, clock, wake=wake, resync=self.courier.drift, recent=max_records
+            self.book,
+            journal,
+            clock,
+            wake=wake,
+            resync=self.courier.drift,
+            rows=partial(rows_of, database),
+            recent=max_records,
         )
         self.watcher = Watcher(
-            self.book, header.journal, database, clock, self.openings, self.asks, self.returns
+            self.book, header.journal, database, clock, self.openings, self.asks, self.returns, wake
         )
         self.adopter = Adopter(
             place.journals,
@@ -289,11 +297,13 @@ class Ledger:
         # What waits is posted as always; only the end itself is special.
         self.courier.attach([self.poster])
         while not self.poster.is_nearly_done and not deadline.done():
-            await self.poster.settle()
+            await self.poster.quiet()
             await self._step(deadline)
         finisher = self._finisher = Finisher(self.journal_id, "finished", self._clock)
-        finisher.leased({window.id: window.lease for window in self.book})
-        finisher.feed([Postable(each.seq, each.frame) for each in self.poster.pending], is_last=True)
+        finisher.leased({window.id: window.lease for window in self.book if not window.is_rowless})
+        finisher.feed(
+            [Postable(each.seq, each.frame) for each in self.poster.pending], True, self.poster.rows
+        )
         self.courier.attach([finisher])
         while not finisher.is_done and not self.courier.is_finished and not deadline.done():
             await self._step(deadline)
@@ -311,8 +321,9 @@ class Ledger:
             return
         self.poster.advance(standing.posted)
         for state in self.book:
-            state.lease, state.answered = standing.leases.get(state.id, (0, 0))
-            state.returning = 0
+            if not state.is_rowless:
+                state.lease, state.answered = standing.leases.get(state.id, (0, 0))
+                state.returning = 0
         self.returns.resynced(standing.leases)
         self.asks.resume()
 
@@ -404,6 +415,11 @@ class Ledger:
             if isinstance(close, Close):
                 found.append(Unposted(close.facts, close.closing, close.parts))
         return found
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the database did not come along the last time somebody tried."""
+        return self.courier.away_since_us is not None or self.watcher.away_since_us is not None
 
     @property
     def health(self) -> Health:

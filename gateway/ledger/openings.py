@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from gateway.clock import Clock
@@ -12,12 +12,13 @@ from gateway.domain.errors import GatewayError, Unavailable
 from gateway.domain.periods import window as period_window
 from gateway.ledger.book import Book, Line, WindowState
 from gateway.ledger.courier import Accounting
+from gateway.ledger.records import WindowRef
 from gateway.ledger.timer import Timer
-from gateway.store.engine import ASK
+from gateway.store.engine import ASK, POST
 from gateway.store.outcomes import DatabaseFailed, DatabaseUnknown
 from gateway.store.windows import Opened, Opening, open_window
 
-__all__ = ["Openings", "opening_at"]
+__all__ = ["Openings", "opening_at", "rows_of"]
 
 RETRY_S: Final = 0.1
 
@@ -26,6 +27,16 @@ def opening_at(budget: Budget, subject: str, at_us: int) -> Opening:
     """The window of a budget and subject at an instant, as SQL names it."""
     found = period_window(budget.period, at_us, budget.timezone, budget.anchor_day, budget.anchor_month)
     return Opening(budget.id, subject, found.start_us, found.end_us)
+
+
+async def rows_of(database: Accounting, refs: Iterable[WindowRef]) -> dict[WindowRef, int | None]:
+    """The rows of windows that records name otherwise, opened if need be; raises as `store.outcomes` says."""
+    found: dict[WindowRef, int | None] = {}
+    for ref in refs:
+        if not isinstance(ref, int):
+            opened = await database.account(POST, open_window, Opening(*ref))
+            found[ref] = None if opened is None else opened.window
+    return found
 
 
 class Openings:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -23,7 +23,7 @@ from gateway.ledger.entries import Postable, digest
 from gateway.ledger.files import read_postable
 from gateway.ledger.holds import Pending
 from gateway.ledger.journal import Journal
-from gateway.ledger.records import Close, Correct, decode
+from gateway.ledger.records import Close, Correct, WindowRef, decode
 from gateway.store.engine import POST
 from gateway.store.journals import SerialMoved
 from gateway.store.outcomes import DatabaseAway
@@ -53,20 +53,25 @@ class Poster:
         *,
         wake: Callable[[], None],
         resync: Callable[[], None],
+        rows: Callable[[Iterable[WindowRef]], Awaitable[Mapping[WindowRef, int | None]]],
         recent: int,
     ) -> None:
-        """`resync` has the journal's standing read before a record is taken for poison."""
+        """`resync` has the journal's standing read before a record is taken for poison; `rows` opens the
+        windows that records name without their row."""
         self._book = book
         self._journal = journal
         self._clock = clock
         self._wake = wake
         self._resync = resync
+        self._open_rows = rows
+        self.rows: dict[WindowRef, int | None] = {}
         self._recent = recent
         self._pending: deque[Pending] = deque()
         self._calls: dict[str, list[Pending]] = {}
         self._spilled = 0  # records that are only in the file
         self._last_seq = 0  # of the last record that is to be posted
-        self._refill: asyncio.Task[None] | None = None
+        self._read_to = 0
+        self._reading: asyncio.Future[None] | None = None  # of the file, or of windows
         self._batch = BATCH
         self._suspect = 0  # a record that was refused alone
         self._poison = ""
@@ -80,8 +85,10 @@ class Poster:
 
     @property
     def is_nearly_done(self) -> bool:
-        """Whether one batch takes what is left."""
-        return not self._spilled and len(self._pending) <= BATCH
+        """Whether one batch takes what is left, and nothing is to be read for it."""
+        refs = (ref for each in self._pending for ref, _, _ in each.parts)
+        are_known = all(isinstance(ref, int) or ref in self.rows for ref in refs)
+        return not self._spilled and len(self._pending) <= BATCH and are_known
 
     @property
     def pending(self) -> Iterable[Pending]:
@@ -104,24 +111,15 @@ class Poster:
         """The records of a call that are not posted yet, as far as they are in memory."""
         return self._calls.get(call, ())
 
-    async def read_back(self) -> None:
-        """Take the next segment's records back into memory; done by itself when they are due."""
-        last = self._pending[-1].seq if self._pending else self.posted
-        journal = self._journal
-        read = await asyncio.get_running_loop().run_in_executor(
-            None, _read_back, journal.folder, last, journal.synced_seq
-        )
-        for pending in read:
-            self._keep(pending)
-        self._spilled -= len(read)
-        if read and read[-1].seq == self._last_seq:
-            assert not self._spilled, "whatever was only in the file has been read"
-        self._wake()
+    @property
+    def is_reading(self) -> bool:
+        """Whether something has to be read before more can be posted."""
+        return self._reading is not None
 
-    async def settle(self) -> None:
-        """Wait for records being read back."""
-        if self._refill is not None:
-            await self._refill
+    async def quiet(self) -> None:
+        """Wait for that."""
+        if self._reading is not None:
+            await asyncio.wait((self._reading,))
 
     def next_errand(self) -> Errand | None:
         """The next batch of what is on disk."""
@@ -131,11 +129,9 @@ class Poster:
             if pending.seq > synced:
                 break
             batch.append(pending)
-        if self._spilled and not self._pending and (self._refill is None or self._refill.done()):
-            self._refill = asyncio.ensure_future(self.read_back())
-        if not batch:
+        if self._reading is not None or self._must_read(batch, synced):
             return None
-        journal = self._journal.header.journal
+        journal, rows = self._journal.header.journal, self.rows
         postables = [Postable(each.seq, each.frame, self._poison) for each in batch]
         return Errand(
             POST,
@@ -143,8 +139,44 @@ class Poster:
             (journal, self._standings(batch), self._clock.now_us()),
             heard=lambda moved: self._heard(batch[-1].seq, moved),
             failed=lambda error: self._failed(batch, error),
-            prepare=lambda: digest(journal, postables),
+            prepare=lambda: digest(journal, postables, rows),
         )
+
+    def _must_read(self, batch: Sequence[Pending], synced: int) -> bool:
+        """Whether this batch cannot be posted yet; begins to read what is missing."""
+        if not batch:
+            if self._spilled and synced > self._read_to:
+                self._read(self._read_back(synced))
+            return True
+        refs = {ref for each in batch for ref, _, _ in each.parts if not isinstance(ref, int)}
+        if refs - self.rows.keys():
+            self._read(self._learn_rows(refs))
+        return self._reading is not None
+
+    def _read(self, work: Coroutine[Any, Any, None]) -> None:
+        self._reading = asyncio.ensure_future(work)
+        self._reading.add_done_callback(self._has_read)
+
+    def _has_read(self, done: asyncio.Future[None]) -> None:
+        self._reading = None
+        if done.cancelled() or done.exception() is not None:
+            # The database is away. Whatever shows that it is back wakes the courier, and this is tried again.
+            return
+        self._wake()
+
+    async def _read_back(self, synced: int) -> None:
+        """Take the next segment's records back into memory."""
+        after = self._pending[-1].seq if self._pending else self.posted
+        read = await asyncio.get_running_loop().run_in_executor(
+            None, _read_back, self._journal.folder, after, synced
+        )
+        for pending in read:
+            self._keep(pending)
+        self._spilled -= len(read)
+        self._read_to = read[-1].seq if read else synced
+
+    async def _learn_rows(self, refs: Iterable[WindowRef]) -> None:
+        self.rows.update(await self._open_rows(refs))
 
     def _standings(self, batch: Sequence[Pending]) -> dict[int, Standing]:
         """The windows these records were counted in, as they stand now."""
@@ -152,8 +184,8 @@ class Poster:
         for pending in batch:
             for window, _, _ in pending.parts:
                 state = self._book.windows.get(window)
-                if state is not None and window not in standings:
-                    standings[window] = Standing(state.lease, state.in_flight)
+                if state is not None and not state.is_rowless and state.id not in standings:
+                    standings[state.id] = Standing(state.lease, state.in_flight)
         return standings
 
     def _heard(self, last_seq: int, moved: Mapping[int, Moved]) -> None:
@@ -165,6 +197,7 @@ class Poster:
             state = self._book.windows.get(window)
             if state is not None:
                 state.lease -= each.shrunk
+                state.booked += each.shrunk
                 state.shown_held = each.held
                 state.cap, state.spent, state.leased, state.overrun = (
                     each.cap,
@@ -186,6 +219,8 @@ class Poster:
                 state = self._book.windows.get(window)
                 if state is not None:
                     state.unposted -= charged
+                    if state.is_rowless:
+                        state.lease -= charged  # a share is used once, like a lease
         if posted > self.posted:
             self.posted = posted
             self._journal.note_posted(posted)

@@ -35,6 +35,7 @@ __all__ = [
     "Open",
     "Part",
     "PostedPart",
+    "WindowRef",
     "decode",
     "encode",
     "frames",
@@ -51,10 +52,12 @@ OUTCOMES: Final = ("done", "void", "aborted", "interrupted")
 
 # meter, quantity, price id, price_pico, cost_nano, list_nano
 Line = tuple[str, int, str, int, int, int]
+# A window by its row or, where the database was away when it began, by (budget, subject, start, end).
+WindowRef = int | tuple[str, str, int, int | None]
 # window, unit of its budget, amount held in that unit; None: a soft budget, counted and never held
-Part = tuple[int, Unit, int | None]
+Part = tuple[WindowRef, Unit, int | None]
 # window, amount charged, amount that was held (None: soft), all in the unit of its budget
-PostedPart = tuple[int, int, int | None]
+PostedPart = tuple[WindowRef, int, int | None]
 
 _PREFIX: Final = struct.Struct("<II")  # length of the body, CRC of the rest
 _HEAD: Final = struct.Struct("<QB")  # seq, type

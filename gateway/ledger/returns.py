@@ -64,9 +64,10 @@ class Returns:
     def _judge(self, state: WindowState, read: Watched, now_us: int) -> None:
         if not state.lease:
             return
-        if (read.recall > read.answered and self._is_fresh(state, now_us)) or (
-            state.free > 0 and self._is_idle(state, now_us)
-        ):
+        if now_us >= state.ends_at_us:
+            state.line.keep_share(state)
+        is_recalled = read.recall > read.answered and self._is_fresh(state, now_us)
+        if is_recalled or (state.free > 0 and self._is_idle(state, now_us)):
             self._due[state] = read.recall
 
     @staticmethod
@@ -77,7 +78,12 @@ class Returns:
 
     @staticmethod
     def _is_idle(state: WindowState, now_us: int) -> bool:
-        return now_us >= state.ends_at_us or not 0 <= now_us - state.used_at_us < IDLE_US
+        if now_us < state.starts_at_us:
+            # Leased ahead of its turn, for as long as the window before it is in use.
+            before = state.line.current
+            return before is None or not 0 <= now_us - before.used_at_us < IDLE_US
+        last_us = max(state.used_at_us, state.starts_at_us)
+        return now_us >= state.ends_at_us or not 0 <= now_us - last_us < IDLE_US
 
     def resynced(self, leases: Mapping[int, tuple[int, int]]) -> None:
         """Leases of windows that this worker has forgotten (granted, unheard) go back as they are."""
@@ -138,9 +144,12 @@ class Shown:
 
     def refresh(self) -> None:
         """Once a second: write what changed."""
-        self._is_due = any(state.shown_held != state.in_flight for state in self._book)
+        self._is_due = bool(self._changed())
         if self._is_due:
             self._wake()
+
+    def _changed(self) -> list[WindowState]:
+        return [each for each in self._book if each.shown_held != each.in_flight and not each.is_rowless]
 
     def refused(self, state: WindowState) -> None:
         """A call was refused in this window; the first one under a cap is an event."""
@@ -151,7 +160,7 @@ class Shown:
 
     def next_errand(self) -> Errand | None:
         """One transaction for both."""
-        changed = [each for each in self._book if self._is_due and each.shown_held != each.in_flight]
+        changed = self._changed() if self._is_due else []
         refused = list(self._refused)
         self._is_due = False
         self._refused.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
@@ -23,9 +23,11 @@ CHUNK: Final = 500
 RECENT_US: Final = 10_000_000
 # A window that has rested this long is forgotten; it is read again when it is used again.
 FORGET_US: Final = 600_000_000
-# How long before its turn a window is opened and leased, and the share of its length at most.
-AHEAD_US: Final = 300_000_000
-AHEAD_SHARE: Final = 4
+# How long before its turn a window is opened and leased, at most, and as a part of its length. What is
+# leased then is all there is if the database is away at the turn.
+AHEAD_US: Final = 3_600_000_000
+AHEAD_PART: Final = 4
+AHEAD_SHARE: Final = 16
 
 
 class Watcher:
@@ -40,6 +42,7 @@ class Watcher:
         openings: Openings,
         asks: Asks,
         returns: Returns,
+        wake: Callable[[], None],
     ) -> None:
         self._book = book
         self._journal = journal
@@ -48,6 +51,7 @@ class Watcher:
         self._openings = openings
         self._asks = asks
         self._returns = returns
+        self._wake = wake
         self._changed: set[str] = set()
         self.away_since_us: int | None = None  # since when the poll has failed, and why
         self.away_reason = ""
@@ -69,13 +73,16 @@ class Watcher:
             self.away_since_us = self.away_since_us or now_us
             self.away_reason = str(error)
             return
-        self.away_since_us, self.away_reason = None, ""
+        if self.away_since_us is not None:
+            self.away_since_us, self.away_reason = None, ""
+            self._wake()
         self._forget(now_us)
         await self._ahead(now_us)
 
     async def look_at(self, windows: Iterable[WindowState]) -> None:
         """Read these windows' rows and take in what they say; raises what `store.outcomes` lists."""
-        ids = iter([window.id for window in windows])
+        # With nothing to look at a look still tells whether the database is there.
+        ids = iter([window.id for window in windows if not window.is_rowless] or [0])
         while chunk := list(islice(ids, CHUNK)):
             self._returns.heard(await self._database.watch(watch, self._journal, chunk))
 
@@ -93,16 +100,22 @@ class Watcher:
                 continue
             after = await self._openings.at(line, window.ends_at_us)
             if after is not None and line.budget.is_hard:
-                after.used_at_us = now_us
-                self._asks.ahead(after, window.slice)
+                self._asks.ahead(after, _ahead_of(window, after))
 
 
 def _is_used(window: WindowState, now_us: int) -> bool:
     return window.is_busy or bool(window.line.waiting) or 0 <= now_us - window.used_at_us < RECENT_US
 
 
+def _ahead_of(window: WindowState, after: WindowState) -> int:
+    """What to lease of the next window: of a rate what this worker had, of anything else a fair slice."""
+    if window.line.budget.is_rate:
+        return window.lease + window.booked
+    return max(window.slice, after.cap // AHEAD_SHARE)
+
+
 def _is_ending(window: WindowState, now_us: int) -> bool:
     if window.ends_at_us >= FOREVER_US or not 0 <= now_us - window.used_at_us < RECENT_US:
         return False
     length_us = window.ends_at_us - window.starts_at_us
-    return 0 < window.ends_at_us - now_us <= min(AHEAD_US, length_us // AHEAD_SHARE)
+    return 0 < window.ends_at_us - now_us <= min(AHEAD_US, length_us // AHEAD_PART)

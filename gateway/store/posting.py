@@ -40,11 +40,16 @@ _ADD_SUMS: Final[Mapping[str, str]] = {
 
 
 class Charge(NamedTuple):
-    """What a batch charges one window; `leased` of it was held against a lease, `overrun` against nothing."""
+    """What a batch charges one window.
+
+    `leased` of the amount was held against a lease and `overrun` against nothing; `unleased` was held in a
+    window that could not be leased, because the database was away when it began.
+    """
 
     amount: int
     overrun: int
     leased: int
+    unleased: int
 
 
 class Batch(NamedTuple):
@@ -118,13 +123,19 @@ def _move_window(conn: Connection, window: int, charge: Charge, standing: Standi
     row = run(
         conn,
         "UPDATE windows SET spent = spent + ?, leased = leased - ?, overrun = overrun + ? WHERE id = ?"
-        " RETURNING cap, spent, leased, overrun",
+        " RETURNING cap, spent, leased, overrun, released",
         (charge.amount, shrunk, charge.overrun, window),
     ).one_or_none()
     if row is None:
         return None
+    cap, spent, leased, overrun, released = row
+    beyond = min(charge.unleased, spent + leased - cap - overrun - released)
+    if beyond > 0:
+        # Workers that were cut off went on with their last shares; where those were too much, it shows.
+        run(conn, "UPDATE windows SET overrun = overrun + ? WHERE id = ?", (beyond, window))
+        overrun += beyond
     held = max(0, standing.in_flight - charge.amount)
-    return Moved(charge.amount, shrunk, held, row[0], row[1], row[2], row[3])
+    return Moved(charge.amount, shrunk, held, cap, spent, leased, overrun)
 
 
 def _pools(conn: Connection, moved: Mapping[int, Moved]) -> list[int]:

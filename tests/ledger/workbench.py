@@ -192,8 +192,8 @@ class Workbench:
         await ledger.openings.quiet()
         await tick()
         await ledger.journal.sync()
-        while await ledger.courier.step():
-            pass
+        while await ledger.courier.step() or ledger.poster.is_reading:
+            await ledger.poster.quiet()
 
     async def until(self, ledger: Ledger, condition: Callable[[], object]) -> None:
         """Settle until something is so."""
