@@ -303,14 +303,7 @@ class Exchange:
         answer = self._answer
         meter = None if answer is None else answer.meter
         text = "" if answer is None else answer.text()
-        counted = await self._gate.count(self.offer, meter, text)
-        is_refusal = meter is not None and meter.error is not None and not counted.get("output")
-        if is_refusal and ending.report is None:
-            # The provider gave up before it produced anything, and no provider bills a refused call.
-            ending = replace(ending, outcome="void")
-        else:
-            ending = replace(ending, counted=counted)
-        self._close(ending)
+        self._close(ending.with_count(await self._gate.count(self.offer, meter, text)))
 
     def _close(self, ending: Ending) -> None:
         """Book the call. The client's end of the answer waits for the record."""

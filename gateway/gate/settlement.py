@@ -37,6 +37,15 @@ class Ending:
         """Whether nothing has to be counted."""
         return self.outcome == "void" or (self.report is not None and not self.report.missing)
 
+    def with_count(self, counted: Usage) -> Ending:
+        """The same with our count of it.
+
+        A provider that reported an error before it produced anything refused the call, and no provider
+        bills a refused call.
+        """
+        is_refusal = "upstream_error" in self.flags and self.report is None and not counted.get("output")
+        return replace(self, outcome="void") if is_refusal else replace(self, counted=counted)
+
     def flagged(self, flag: str) -> Ending:
         """The same with one more flag."""
         return replace(self, flags=(*self.flags, flag))

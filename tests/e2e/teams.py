@@ -86,12 +86,13 @@ class Team:
             return [dict(row) for row in rows.mappings()]
 
     def settled(self) -> dict[str, Any]:
-        """The first budget as the key sees it, once nothing is held any more."""
-        return eventually(self._unheld, "nothing is held")
+        """The first budget as the key sees it, once nothing is held and it has spent what the ledger has."""
+        return eventually(self._settled, "nothing is held, and the budget has spent what the ledger has")
 
-    def _unheld(self) -> dict[str, Any] | None:
+    def _settled(self) -> dict[str, Any] | None:
         budget: dict[str, Any] = self.client.get("/v1/key")["budgets"][0]
-        return budget if budget["held"] == "0" else None
+        booked = sum(row["charge"] for row in self.rows())
+        return budget if budget["held"] == "0" and nano(budget["spent"]) == booked else None
 
 
 def _read(name: str, value: Any) -> Any:
