@@ -193,7 +193,7 @@ class SelfService:
 
     def _budgets_of(self, caller: Caller) -> list[Applicable]:
         """Every budget that could apply: those by end user or tag with the window of calls that name none."""
-        scope = caller.scope("", "", None, caller.key.tags)
+        scope, _ = caller.scope("", "", None, caller.key.tags)
         return [(budget, subject(budget, scope)) for budget in caller.candidates]
 
     async def _standing(self, caller: Caller, budget: Budget, of: str) -> dict[str, Any]:

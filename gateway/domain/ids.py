@@ -17,6 +17,8 @@ __all__ = [
     "base62",
     "base62_bytes",
     "call_id",
+    "call_id_under",
+    "call_prefix",
     "journal_of",
     "new_id",
 ]
@@ -81,12 +83,21 @@ def attempt_id(random_bytes: bytes) -> str:
     return new_id("att", random_bytes)
 
 
+def call_prefix(journal: bytes) -> str:
+    """What all call ids of a journal begin with: `call_` + 11 characters of its 8-byte id."""
+    assert len(journal) == JOURNAL_BYTES, "a journal's id is 8 bytes"
+    return f"call_{_eleven(int.from_bytes(journal, 'big'))}"
+
+
+def call_id_under(prefix: str, random_bytes: bytes) -> str:
+    """A journal's `call_prefix` + 11 characters of 8 random bytes: a worker keeps its prefix."""
+    assert len(random_bytes) == CALL_RANDOM_BYTES, "a call's own part is 8 random bytes"
+    return prefix + _eleven(int.from_bytes(random_bytes, "big"))
+
+
 def call_id(journal: bytes, random_bytes: bytes) -> str:
     """`call_` + 11 characters of the 8-byte journal id + 11 of 8 random bytes."""
-    assert len(journal) == JOURNAL_BYTES, "a journal's id is 8 bytes"
-    assert len(random_bytes) == CALL_RANDOM_BYTES, "a call's own part is 8 random bytes"
-    own = _eleven(int.from_bytes(random_bytes, "big"))
-    return f"call_{_eleven(int.from_bytes(journal, 'big'))}{own}"
+    return call_id_under(call_prefix(journal), random_bytes)
 
 
 def journal_of(call: str) -> bytes | None:

@@ -9,7 +9,6 @@ and, where all rates are whole nano-USD, equal to the dearest one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from gateway.domain.costing import UNPRICED
@@ -49,8 +48,7 @@ class Asked(Protocol):
     def prices_apart(self) -> frozenset[str]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(NamedTuple):
     """The worst case: tokens in and out, nano-USD, and flags (unpriced meters or tier, unknown context)."""
 
     input_tokens: int

@@ -3,13 +3,17 @@
 A format reads a request body into an `Intent`, splices what the gateway must change into the very
 bytes the client sent, and meters the reply beside its bytes. Adding a format is one new file here
 with a `FORMAT` constant; the registry finds it and the contract suite runs on it.
+
+Values that every call makes are msgspec structs: making one costs a fifth of a frozen dataclass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 from gateway.domain.usage import Usage
 from gateway.formats.splice import Member
@@ -19,8 +23,7 @@ __all__ = ["Counter", "Dialect", "Format", "InBandError", "Intent", "Report", "S
 Dialect = Literal["openai", "anthropic", "gemini"]
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(msgspec.Struct, frozen=True, gc=False):
     """What one call asks for: only what pricing, caps, routing and metering need.
 
     `input_bound` is an upper bound in tokens of the input the gateway can see: the bytes of its text
@@ -40,7 +43,7 @@ class Intent:
     input_bound: int
     unseen_input: bool = False
     loops: int = 1
-    fees: Mapping[str, int] = field(default_factory=dict)
+    fees: Mapping[str, int] = msgspec.field(default_factory=dict)
     end_user: str | None = None
     service_tier: str | None = None
     wants_usage: bool = False
@@ -51,8 +54,7 @@ class Intent:
     others: tuple[Intent, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, gc=False):
     """What the provider said a call consumed, normalised into disjoint meters.
 
     `raw` is the provider's usage object, verbatim JSON. `unknown` names usage fields that no meter

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import msgspec
+
 from gateway.domain.budgets import Budget, Need, need
 from gateway.domain.errors import BadRequest, Forbidden, NotFound, PriceMissing, Unauthenticated
 from gateway.domain.names import NameGate, end_user_name, merge_tags
@@ -19,7 +21,7 @@ from gateway.domain.scopes import Scope, allowed_model
 from gateway.domain.tenancy import VirtualKey
 from gateway.formats.base import Intent
 from gateway.gate.directory import Applicable, Caller, Directory
-from gateway.gate.inbound import InboundCall, header
+from gateway.gate.inbound import InboundCall, asked_of_gateway
 from gateway.gate.plans import Plan, Router
 
 __all__ = ["Desk", "Headrooms", "Limits", "Offer"]
@@ -47,8 +49,7 @@ class Headrooms(Protocol):
     def left(self, budget: Budget, subject: str, now_us: int) -> int | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(msgspec.Struct, frozen=True, gc=False):
     """What a call may do and what it must hold.
 
     `output_cap` is what each choice may generate, sent upstream; `is_clamped` says that the caller would
@@ -87,16 +88,18 @@ class Desk:
         intent = inbound.format.read(inbound.path, inbound.body)
         plan = self.plan(caller, intent.model, inbound.format.name, now_us)
         end_user, tags = self._names_of(caller, inbound, intent, now_us)
-        scope = caller.scope(plan.provider, plan.model, end_user, tags)
-        return self._offer(caller, inbound, intent, plan, scope, now_us)
+        scope, budgets = caller.scope(plan.provider, plan.model, end_user, tags)
+        return self._offer(caller, inbound, intent, plan, scope, budgets, now_us)
 
     def again(self, offer: Offer, prompt_tokens: int | None = None) -> Offer:
         """The same call judged anew: by headroom that is known by now, or with its prompt counted."""
         intent = offer.intent
         if prompt_tokens is not None:
             bound = min(intent.input_bound, prompt_tokens + intent.allowance)
-            intent = replace(intent, input_bound=bound)
-        return self._offer(offer.caller, offer.inbound, intent, offer.plan, offer.scope, offer.admitted_at_us)
+            intent = msgspec.structs.replace(intent, input_bound=bound)
+        return self._offer(
+            offer.caller, offer.inbound, intent, offer.plan, offer.scope, offer.budgets, offer.admitted_at_us
+        )
 
     def fits(self, offer: Offer) -> bool:
         """Whether every hard budget has room for the offer, as far as this worker knows."""
@@ -138,11 +141,12 @@ class Desk:
     ) -> tuple[str | None, Mapping[str, str]]:
         tags: Mapping[str, str] = caller.key.tags
         account = caller.key.account
-        sent = header(inbound.headers, b"x-tollgate-tags")
+        asked = asked_of_gateway(inbound.headers)
+        sent = asked.get(b"x-tollgate-tags")
         if sent is not None:
             merged = merge_tags(caller.key.tags, sent.decode("utf-8", "replace"))
             tags = self._names.admit_tags(account, merged, caller.key.tags, now_us)
-        named = header(inbound.headers, b"x-tollgate-end-user")
+        named = asked.get(b"x-tollgate-end-user")
         end_user = named.decode("utf-8", "replace") if named else intent.end_user
         if end_user:
             end_user = self._names.admit(account, "end_user", end_user_name(end_user), now_us)
@@ -156,9 +160,15 @@ class Desk:
         return end_user or None, tags
 
     def _offer(
-        self, caller: Caller, inbound: InboundCall, intent: Intent, plan: Plan, scope: Scope, now_us: int
+        self,
+        caller: Caller,
+        inbound: InboundCall,
+        intent: Intent,
+        plan: Plan,
+        scope: Scope,
+        budgets: Sequence[Applicable],
+        now_us: int,
     ) -> Offer:
-        budgets = caller.budgets(scope)
         cap = self._cap(caller.key, intent, plan)
         if intent.output_cap is None:
             cap = self._affordable(intent, plan, budgets, cap, now_us)
@@ -196,7 +206,11 @@ class Desk:
             )
         if asked is None and plan.max_output is None:
             asked = self._limits.default_output_tokens
-        return min(cap for cap in (asked, of_key, plan.max_output) if cap is not None)
+        cap = plan.max_output if asked is None else asked
+        assert cap is not None, "without a model's limit the default was asked for"
+        if plan.max_output is not None and plan.max_output < cap:
+            cap = plan.max_output
+        return cap if of_key is None or of_key > cap else of_key
 
     def _affordable(
         self, intent: Intent, plan: Plan, budgets: Sequence[Applicable], cap: int, now_us: int

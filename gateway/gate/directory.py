@@ -46,7 +46,7 @@ class Caller:
     remembered; a new Caller takes this one's place when anything changes.
     """
 
-    __slots__ = ("_account_ids", "_matches", "_plans", "accounts", "candidates", "key")
+    __slots__ = ("_account_ids", "_matches", "_plans", "accounts", "blocked_by", "candidates", "key")
 
     def __init__(self, key: VirtualKey, accounts: Sequence[Account], budgets: Sequence[Budget]) -> None:
         self.key = key
@@ -55,11 +55,11 @@ class Caller:
         self._account_ids = tuple(account.id for account in accounts)
         self._plans: dict[str, Plan] = {}
         self._matches: dict[
-            tuple[str, str, str | None, tuple[tuple[str, str], ...]], tuple[Applicable, ...]
+            tuple[str, str, str | None, tuple[tuple[str, str], ...]], tuple[Scope, tuple[Applicable, ...]]
         ] = {}
+        self.blocked_by = self._blocked_by()
 
-    @property
-    def blocked_by(self) -> str | None:
+    def _blocked_by(self) -> str | None:
         """What stops this key: its own status or an account above it; None when nothing does."""
         if self.key.status != "active":
             return f"key {self.key.hint} is {self.key.status}"
@@ -68,23 +68,15 @@ class Caller:
                 return f"account {account.path} is {'deleted' if account.deleted_at_us else account.status}"
         return None
 
-    def scope(self, provider: str, model: str, end_user: str | None, tags: Mapping[str, str]) -> Scope:
-        """The scope of one call of this key."""
-        return Scope(
-            key=self.key.charged_to,
-            accounts=self._account_ids,
-            provider=provider,
-            model=model,
-            end_user=end_user,
-            tags=tags,
-        )
-
-    def budgets(self, scope: Scope) -> tuple[Applicable, ...]:
-        """Every budget that applies to a call of this scope."""
-        asked = (scope.provider, scope.model, scope.end_user, tuple(sorted(scope.tags.items())))
+    def scope(
+        self, provider: str, model: str, end_user: str | None, tags: Mapping[str, str]
+    ) -> tuple[Scope, tuple[Applicable, ...]]:
+        """The scope of one call of this key, and every budget that applies to it."""
+        asked = (provider, model, end_user, tuple(tags.items()) if tags else ())
         known = self._matches.get(asked)
         if known is None:
-            known = budgets_for(self.candidates, scope)
+            scope = Scope(self.key.charged_to, self._account_ids, provider, model, end_user, tags)
+            known = (scope, budgets_for(self.candidates, scope))
             _keep(self._matches, asked, known)
         return known
 

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
+
+import msgspec
 
 from gateway.domain.errors import GatewayError, Unauthenticated, Unavailable, UpstreamFailed
 from gateway.domain.keys import fingerprint
@@ -165,7 +166,7 @@ class Exchange:
         intent = offer.intent
         if intent.stream and wants_cost(inbound.headers):
             # The cost stands in the usage: who asks for the one asks for the other.
-            intent = replace(intent, wants_usage=True)
+            intent = msgspec.structs.replace(intent, wants_usage=True)
         answer = self._answer = Answer(status, headers, inbound.format, intent, gate.max_reply_bytes)
         if answer.meter is not None:
             gate.streams.add(self)

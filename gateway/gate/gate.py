@@ -20,7 +20,7 @@ from gateway.clock import Clock
 from gateway.domain.budgets import Budget
 from gateway.domain.costing import cost
 from gateway.domain.errors import GatewayError, Unavailable
-from gateway.domain.ids import attempt_id, call_id
+from gateway.domain.ids import attempt_id, call_id_under, call_prefix
 from gateway.domain.prices import RateCard
 from gateway.domain.usage import Usage
 from gateway.formats.base import StreamMeter
@@ -29,6 +29,7 @@ from gateway.gate.counting import SLICE_CHARS, Counters
 from gateway.gate.directory import Applicable, Directory
 from gateway.gate.exchange import Exchange
 from gateway.gate.inbound import Downstream, InboundCall
+from gateway.gate.plans import Upstream
 from gateway.gate.refusals import for_caller
 from gateway.gate.replies import Remaining
 from gateway.gate.settlement import Ending, Settlement, settle
@@ -36,7 +37,7 @@ from gateway.ledger.ledger import Balance, CallFacts, Hold, Ledger
 from gateway.relay.calls import UpstreamFailure
 from gateway.relay.client import Client
 from gateway.relay.headers import headers_up
-from gateway.relay.requests import build_request
+from gateway.relay.requests import complete, head_prefix
 from gateway.store.outcomes import DatabaseFailed, DatabaseUnknown
 from gateway.store.receipts import others_complete_until
 from gateway.telemetry import CallLine, CallLog
@@ -47,6 +48,8 @@ logger = logging.getLogger("tollgate.gate")
 
 CHECKPOINT_EVERY_S = 0.2
 US_PER_S = 1_000_000
+# Trace headers make every head its own; then keeping them is no use, and costs no more than this.
+HEADS_KEPT = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,8 @@ class Gate:
         self._waiting: dict[str, int] = {}  # when calls that wait for headroom came, by call
         self._abandoned: dict[Exchange, asyncio.TimerHandle] = {}  # answers read on, and until when
         self._is_draining = False
+        self._call_prefix = call_prefix(ledger.journal_bytes)
+        self._heads: dict[tuple[object, ...], bytes] = {}  # of upstream requests, by all that is in them
 
     # Admission.
 
@@ -115,26 +120,26 @@ class Gate:
 
     def new_call_id(self) -> str:
         """An id that tells which journal the call is in."""
-        return call_id(self.ledger.journal_bytes, self._random(8))
+        return call_id_under(self._call_prefix, self._random(8))
 
     def facts(self, offer: Offer, call: str) -> CallFacts:
         """What the open record says: enough to settle the call if this process dies now."""
-        prompt = prompt_estimate(offer.intent)
+        intent, plan, scope = offer.intent, offer.plan, offer.scope
+        prompt = prompt_estimate(intent)
         usage = {"input": prompt}
-        charge = cost(usage, offer.plan.card, offer.admitted_at_us, offer.intent.service_tier)
-        scope, key = offer.scope, offer.caller.key
+        charge = cost(usage, plan.card, offer.admitted_at_us, intent.service_tier)
         return CallFacts(
             attempt=attempt_id(self._random(16)),
             call=call,
             key=scope.key,
-            account=key.account,
+            account=offer.caller.key.account,
             end_user=scope.end_user,
-            tags=dict(scope.tags),
-            provider=offer.plan.provider,
-            upstream=offer.plan.upstream.name,
-            model=offer.plan.model,
+            tags=scope.tags,
+            provider=plan.provider,
+            upstream=plan.upstream.name,
+            model=plan.model,
             format=offer.inbound.format.name,
-            streamed=offer.intent.stream,
+            streamed=intent.stream,
             admitted_at_us=offer.admitted_at_us,
             hold_nano=offer.quote.cost_nano,
             usage=usage,
@@ -197,11 +202,23 @@ class Gate:
         body = inbound.format.upstream_body(
             inbound.body, intent, offer.plan.upstream_model, offer.plan.cap_field, offer.output_cap
         )
-        path = upstream.provider.path(
-            inbound.format.name, upstream.base_path, offer.plan.upstream_model, upstream.api_version
-        )
-        headers = [*headers_up(inbound.headers), *upstream.credential_headers]
-        return build_request("POST", path, upstream.host, headers, body)
+        return complete(self._head(upstream, inbound, offer.plan.upstream_model), body)
+
+    def _head(self, upstream: Upstream, inbound: InboundCall, model: str) -> bytes:
+        """The head of an upstream request. An SDK sends the same headers with every call."""
+        forwarded = headers_up(inbound.headers)
+        parts = (upstream.name, inbound.format.name, model, *forwarded)
+        head = self._heads.get(parts)
+        if head is None:
+            path = upstream.provider.path(
+                inbound.format.name, upstream.base_path, model, upstream.api_version
+            )
+            headers = [*forwarded, *upstream.credential_headers]
+            head = head_prefix("POST", path, upstream.host, headers)
+            if len(self._heads) >= HEADS_KEPT:
+                self._heads.clear()
+            self._heads[parts] = head
+        return head
 
     # Metering.
 

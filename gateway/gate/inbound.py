@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from gateway.domain.errors import GatewayError, Unauthenticated
 from gateway.domain.keys import fingerprint, parse
@@ -15,6 +16,7 @@ __all__ = [
     "Downstream",
     "Headers",
     "InboundCall",
+    "asked_of_gateway",
     "credential_of",
     "fingerprint_of",
     "header",
@@ -27,8 +29,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 KEY_HEADERS = (b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key")
 
 
-@dataclass(frozen=True, slots=True)
-class InboundCall:
+class InboundCall(msgspec.Struct, frozen=True, gc=False):
     """One request of the data plane: nothing decided yet. Header names are lower-case."""
 
     format: Format
@@ -53,6 +54,15 @@ class Downstream(Protocol):
     def end(self, data: bytes) -> None: ...
 
     def abort(self) -> None: ...
+
+
+def asked_of_gateway(headers: Headers) -> dict[bytes, bytes]:
+    """The headers that speak to the gateway itself, `x-tollgate-*`, the first of each name."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name.startswith(b"x-tollgate-"):
+            found.setdefault(name, value)
+    return found
 
 
 def header(headers: Headers, name: bytes) -> bytes | None:

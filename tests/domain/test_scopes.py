@@ -139,7 +139,7 @@ def test_known_subjects(each: str | None, expected: str) -> None:
 def test_calls_without_the_value_share_one_window() -> None:
     """Leaving the end user out must not be a way round a budget for each end user."""
     rule = replace(ANY, each="end_user")
-    nameless = [replace(CALL, end_user=None, key=key) for key in ("key_1", "key_2")]
+    nameless = [CALL._replace(end_user=None, key=key) for key in ("key_1", "key_2")]
     assert all(applies(rule, scope) for scope in nameless)
     assert {subject(rule, scope) for scope in nameless} == {""}
 

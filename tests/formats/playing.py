@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.formats.base import Format, InBandError, Intent, Report, StreamMeter
@@ -86,7 +87,7 @@ def _case(path: Path, expected: str) -> Case:
 
 def any_intent(**changes: Any) -> Intent:
     """A streamed call that asked for usage, unless said otherwise."""
-    return replace(
+    return msgspec.structs.replace(
         Intent(model="m", stream=True, output_cap=None, choices=1, input_bound=1, wants_usage=True), **changes
     )
 

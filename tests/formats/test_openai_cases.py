@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import replace
 from itertools import chain, repeat
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -90,7 +91,7 @@ def with_usage_asked(case: Case, asked: bool) -> Case:
     assert case.request is not None
     request = json.loads(case.request)
     request["stream_options"] = {"include_usage": asked}
-    return replace(case, request=json.dumps(request).encode())
+    return dataclasses.replace(case, request=json.dumps(request).encode())
 
 
 @pytest.mark.parametrize(("api", "case"), REPLIES)
@@ -133,7 +134,7 @@ def check_recorded_usage(report: Report | None, expected: dict[str, Any] | None)
 
 def check_recording(case: Case, cut: list[int], asked: bool) -> None:
     format_ = FORMATS[case.expected["api"]]
-    intent = replace(intent_of(case.expected["api"], case), wants_usage=asked)
+    intent = msgspec.structs.replace(intent_of(case.expected["api"], case), wants_usage=asked)
     played = play(format_, intent, case.reply, sizes_of(cut))
     withheld = b"" if asked else usage_only_events(case.reply)
     assert played.relayed + played.held == case.reply.replace(withheld, b"", 1)
@@ -250,7 +251,7 @@ def test_damage_is_answered_and_never_crashes(made: tuple[str, bytes, bytes]) ->
         format_.prompt_tokens(request, CharCounter())
     except BadRequest:
         pass
-    played = play(format_, replace(intent, wants_usage=True), reply, sizes_of([7]))
+    played = play(format_, msgspec.structs.replace(intent, wants_usage=True), reply, sizes_of([7]))
     assert played.relayed + played.held == reply
     meter = format_.meter(intent)
     meter.feed(reply)
