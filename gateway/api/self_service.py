@@ -137,7 +137,10 @@ class SelfService:
         """Every entry of a call: those of this worker at once, those of another as soon as it posts them."""
         for _ in range(POSTING_LOOKS):
             # The journal is looked at first: what is posted meanwhile is in both, never in neither.
-            unposted = [entry_of_journal(*each) for each in self._gate.ledger.unposted(call)]
+            unposted = [
+                entry_of_journal(each.facts, each.closing, each.windows)
+                for each in self._gate.ledger.unposted(call)
+            ]
             entries = [entry_of_row(row) for row in await self._database.read(entries_of_call, call)]
             posted = {entry.id for entry in entries}
             entries += [entry for entry in unposted if entry.id not in posted]

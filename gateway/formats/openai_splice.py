@@ -71,10 +71,12 @@ def _without_looking(
         if any(key in body for key in _CAP_KEYS.values()):
             return None  # it stands there as null
         front.append(b'"%b":%d' % (cap_field.encode(), output_cap))
-    elif intent.output_cap != output_cap or [_CAP_KEYS[key] in body for key in _CAPS] != [
-        key == cap_field for key in _CAPS
-    ]:
+    elif intent.output_cap != output_cap:
         return None
+    else:
+        given = [key for key in _CAPS if _CAP_KEYS[key] in body]
+        if len(given) != 1 or (given[0] != cap_field and _must_move(cap_field, model)):
+            return None
     if intent.stream and not intent.wants_usage:
         if b'"stream_options"' in body:
             return None

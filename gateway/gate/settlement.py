@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from gateway.domain.costing import Charge, cost
 from gateway.domain.prices import RateCard
@@ -18,8 +19,7 @@ __all__ = ["Ending", "Settlement", "settle"]
 SERVED_MODEL_MAX_CHARACTERS = 255
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(msgspec.Struct, frozen=True, gc=False):
     """How an attempt ended, as far as anybody knows.
 
     `outcome` is done, aborted or void; nothing of a void attempt can have been billed. `report` is the
@@ -44,15 +44,16 @@ class Ending:
         bills a refused call.
         """
         is_refusal = "upstream_error" in self.flags and self.report is None and not counted.get("output")
-        return replace(self, outcome="void") if is_refusal else replace(self, counted=counted)
+        if is_refusal:
+            return msgspec.structs.replace(self, outcome="void")
+        return msgspec.structs.replace(self, counted=counted)
 
     def flagged(self, flag: str) -> Ending:
         """The same with one more flag."""
-        return replace(self, flags=(*self.flags, flag))
+        return msgspec.structs.replace(self, flags=(*self.flags, flag))
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True, gc=False):
     """What is booked, and the charge it rests on (for receipts, headers and the client's `usage.cost`)."""
 
     closing: Closing
@@ -73,18 +74,18 @@ def settle(
     card = (card_of(served) if served else None) or offer.plan.card
     tier = (report.service_tier if report else None) or offer.intent.service_tier
     charge = cost(usage, card, offer.admitted_at_us, tier)
-    flags = (*offer.plan.flags, *ending.flags, *charge.flags, *_anomalies(report, charge, offer))
+    flags = offer.plan.flags + ending.flags + charge.flags + _anomalies(report, charge, offer)
     if source in ("counted", "mixed"):
-        flags = (*flags, "estimated")
+        flags += ("estimated",)
     closing = Closing(
         outcome=ending.outcome,
         status=ending.status,
         served_model=served,
-        usage=dict(usage),
+        usage=usage,
         usage_source=source,
         raw_usage=report.raw if report else None,
         lines=charge.lines,
-        flags=list(dict.fromkeys(flags)),
+        flags=list(dict.fromkeys(flags)) if flags else [],
         charge_nano=charge.total_nano,
         list_nano=charge.list_nano,
         tokens=input_total(usage) + output_total(usage),
@@ -110,9 +111,7 @@ def _usage(ending: Ending) -> tuple[Usage, UsageSource | str]:
 
 
 def _anomalies(report: Report | None, charge: Charge, offer: Offer) -> tuple[str, ...]:
-    found: list[str] = []
-    if report is not None:
-        found += [f"unknown_usage:{field[:64]}" for field in report.unknown[:8]]
-    if charge.total_nano > offer.quote.cost_nano:
-        found.append("overrun")
-    return tuple(found)
+    overrun = ("overrun",) if charge.total_nano > offer.quote.cost_nano else ()
+    if report is None or not report.unknown:
+        return overrun
+    return (*(f"unknown_usage:{field[:64]}" for field in report.unknown[:8]), *overrun)
