@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.api.admin.operations import Operation
+from gateway.api.admin.reading import KEY_MAX_CHARACTERS
 from gateway.api.admin.roles import ROLES
 from gateway.api.problems import TITLES, Problem
 
@@ -92,9 +93,10 @@ def _parameters(
         for name, schema in shape["properties"].items():
             yield _query_parameter(name, schema, required=name in shape["required"])
     if operation.method == "POST":
-        yield _header("Idempotency-Key", "A repeat with the same key and body changes nothing.")
+        bounds = {"minLength": 1, "maxLength": KEY_MAX_CHARACTERS}
+        yield _header("Idempotency-Key", "A repeat with the same key and body changes nothing.", bounds)
     if operation.method == "PATCH":
-        yield _header("If-Match", "The ETag you read; 412 when it was changed since.")
+        yield _header("If-Match", "The ETag you read; 412 when it was changed since.", {})
 
 
 def _query_parameter(name: str, schema: Mapping[str, Any], *, required: bool) -> Mapping[str, Any]:
@@ -108,8 +110,8 @@ def _query_parameter(name: str, schema: Mapping[str, Any], *, required: bool) ->
     return {"name": name, "in": "query", "required": required, "description": words, "schema": kept}
 
 
-def _header(name: str, description: str) -> Mapping[str, Any]:
-    schema = {"type": "string", "minLength": 1, "maxLength": 255}
+def _header(name: str, description: str, bounds: Mapping[str, int]) -> Mapping[str, Any]:
+    schema = {"type": "string", **bounds}
     return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
 
 

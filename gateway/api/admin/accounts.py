@@ -130,18 +130,18 @@ def _list(conn: Connection, call: Call[None, AccountQuery]) -> Done:
 
 
 def _get(conn: Connection, call: Call[None, None]) -> Done:
-    account = account_by_id(conn, call.path["account"])
+    account = account_by_id(conn, call.path["id"])
     if account is None:
         raise NotFound(
             "not_found",
-            f"There is no account {call.path['account']}.",
+            f"There is no account {call.path['id']}.",
             hint="GET /admin/accounts lists the accounts there are.",
         )
     return Done(shown(account), revision=account.revision)
 
 
 def _update(conn: Connection, call: Call[ChangeAccount, None]) -> Done:
-    before = living_account(conn, call.path["account"])
+    before = living_account(conn, call.path["id"])
     call.expect(before.revision)
     body = call.body
     changes = given(
@@ -162,7 +162,7 @@ def _update(conn: Connection, call: Call[ChangeAccount, None]) -> Done:
 
 
 def _delete(conn: Connection, call: Call[None, None]) -> Done:
-    account = living_account(conn, call.path["account"])
+    account = living_account(conn, call.path["id"])
     delete_account(conn, account, call.now_us)
     return Done(None, Change("account.delete", account.id, shown(account), None))
 
@@ -203,7 +203,7 @@ OPERATIONS = (
     Operation(
         name="accounts.get",
         method="GET",
-        path="/admin/accounts/{account}",
+        path="/admin/accounts/{id}",
         summary="Read an account, deleted ones too",
         run=_get,
         answer=AccountAnswer,
@@ -212,7 +212,7 @@ OPERATIONS = (
     Operation(
         name="accounts.update",
         method="PATCH",
-        path="/admin/accounts/{account}",
+        path="/admin/accounts/{id}",
         summary="Change, rename, move or block an account",
         run=_update,
         body=ChangeAccount,
@@ -223,7 +223,7 @@ OPERATIONS = (
     Operation(
         name="accounts.delete",
         method="DELETE",
-        path="/admin/accounts/{account}",
+        path="/admin/accounts/{id}",
         summary="Delete an account, its keys and its budgets; their history stays",
         run=_delete,
         answer=None,

@@ -91,12 +91,12 @@ def _list(conn: Connection, call: Call[None, PageQuery]) -> Done:
 
 
 def _get(conn: Connection, call: Call[None, None]) -> Done:
-    key = admin_by_id(conn, call.path["admin_key"])
+    key = admin_by_id(conn, call.path["id"])
     return Done(_shown(key), revision=key.revision)
 
 
 def _update(conn: Connection, call: Call[ChangeAdminKey, None]) -> Done:
-    before = admin_by_id(conn, call.path["admin_key"])
+    before = admin_by_id(conn, call.path["id"])
     call.expect(before.revision)
     name = unless_absent(call.body.name, before.name)
     check_label(name, param="name")
@@ -105,7 +105,7 @@ def _update(conn: Connection, call: Call[ChangeAdminKey, None]) -> Done:
 
 
 def _delete(conn: Connection, call: Call[None, None]) -> Done:
-    key = admin_by_id(conn, call.path["admin_key"])
+    key = admin_by_id(conn, call.path["id"])
     revoke_admin_key(conn, key, call.now_us)
     return Done(None, Change("admin_key.revoke", key.id, _shown(key), None))
 
@@ -134,7 +134,7 @@ OPERATIONS = (
     Operation(
         name="admin_keys.get",
         method="GET",
-        path="/admin/admin-keys/{admin_key}",
+        path="/admin/admin-keys/{id}",
         summary="Read an admin key",
         run=_get,
         answer=AdminKeyAnswer,
@@ -143,7 +143,7 @@ OPERATIONS = (
     Operation(
         name="admin_keys.update",
         method="PATCH",
-        path="/admin/admin-keys/{admin_key}",
+        path="/admin/admin-keys/{id}",
         summary="Rename an admin key, or give it another role",
         run=_update,
         body=ChangeAdminKey,
@@ -154,7 +154,7 @@ OPERATIONS = (
     Operation(
         name="admin_keys.delete",
         method="DELETE",
-        path="/admin/admin-keys/{admin_key}",
+        path="/admin/admin-keys/{id}",
         summary="Revoke an admin key for good",
         run=_delete,
         answer=None,

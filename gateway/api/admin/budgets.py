@@ -90,13 +90,13 @@ def _list(conn: Connection, call: Call[None, BudgetQuery]) -> Done:
 
 
 def _get(conn: Connection, call: Call[None, SubjectQuery]) -> Done:
-    record = any_budget(conn, call.path["budget"])
+    record = any_budget(conn, call.path["id"])
     running = running_window(conn, record.rule, call.query.subject, call.now_us)
     return Done(shown_budget(record, running), revision=record.revision)
 
 
 def _update(conn: Connection, call: Call[ChangeBudget, None]) -> Done:
-    before = living_budget(conn, call.path["budget"])
+    before = living_budget(conn, call.path["id"])
     call.expect(before.revision)
     body, rule = call.body, before.rule
     changes = given(name=body.name, enforcement=body.enforcement)
@@ -114,7 +114,7 @@ def _update(conn: Connection, call: Call[ChangeBudget, None]) -> Done:
 
 
 def _delete(conn: Connection, call: Call[None, None]) -> Done:
-    record = living_budget(conn, call.path["budget"])
+    record = living_budget(conn, call.path["id"])
     delete_budget(conn, record.rule.id, call.now_us)
     was = shown_budget(record, running_window(conn, record.rule, None, call.now_us))
     return Done(None, Change("budget.delete", record.rule.id, was, None))
@@ -150,7 +150,7 @@ OPERATIONS = (
     Operation(
         name="budgets.get",
         method="GET",
-        path="/admin/budgets/{budget}",
+        path="/admin/budgets/{id}",
         summary="Read a budget with its running window, deleted ones too",
         run=_get,
         query=SubjectQuery,
@@ -160,7 +160,7 @@ OPERATIONS = (
     Operation(
         name="budgets.update",
         method="PATCH",
-        path="/admin/budgets/{budget}",
+        path="/admin/budgets/{id}",
         summary="Change a budget; a new cap reaches its running window at once",
         run=_update,
         body=ChangeBudget,
@@ -171,7 +171,7 @@ OPERATIONS = (
     Operation(
         name="budgets.delete",
         method="DELETE",
-        path="/admin/budgets/{budget}",
+        path="/admin/budgets/{id}",
         summary="Delete a budget; its windows and their history stay",
         run=_delete,
         answer=None,

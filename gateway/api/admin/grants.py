@@ -105,7 +105,7 @@ def _list(conn: Connection, call: Call[None, GrantQuery]) -> Done:
 
 
 def _get(conn: Connection, call: Call[None, None]) -> Done:
-    return Done(_shown(grant_by_id(conn, call.path["grant"])))
+    return Done(_shown(grant_by_id(conn, call.path["id"])))
 
 
 OPERATIONS = (
@@ -133,7 +133,7 @@ OPERATIONS = (
     Operation(
         name="grants.get",
         method="GET",
-        path="/admin/grants/{grant}",
+        path="/admin/grants/{id}",
         summary="Read a grant",
         run=_get,
         answer=GrantAnswer,

@@ -83,18 +83,18 @@ def _list(conn: Connection, call: Call[None, KeyQuery]) -> Done:
 
 
 def _get(conn: Connection, call: Call[None, None]) -> Done:
-    key = key_by_id(conn, call.path["key"])
+    key = key_by_id(conn, call.path["id"])
     if key is None:
         raise NotFound(
             "not_found",
-            f"There is no key {call.path['key']}.",
+            f"There is no key {call.path['id']}.",
             hint="GET /admin/keys lists the keys there are; a key's id begins with key_.",
         )
     return Done(shown_key(key), revision=key.revision)
 
 
 def _update(conn: Connection, call: Call[ChangeKey, None]) -> Done:
-    before = living_key(conn, call.path["key"])
+    before = living_key(conn, call.path["id"])
     call.expect(before.revision)
     body = call.body
     changes = given(
@@ -116,7 +116,7 @@ def _update(conn: Connection, call: Call[ChangeKey, None]) -> Done:
 
 
 def _rotate(conn: Connection, call: Call[RotateKey, None]) -> Done:
-    before = living_key(conn, call.path["key"])
+    before = living_key(conn, call.path["id"])
     if before.rotated_to is not None:
         raise BadRequest(
             "invalid_value",
@@ -139,7 +139,7 @@ def _rotate(conn: Connection, call: Call[RotateKey, None]) -> Done:
 
 
 def _delete(conn: Connection, call: Call[None, None]) -> Done:
-    key = living_key(conn, call.path["key"])
+    key = living_key(conn, call.path["id"])
     revoke_key(conn, key, call.now_us)
     return Done(None, Change("key.revoke", key.id, shown_key(key), None))
 
@@ -194,7 +194,7 @@ OPERATIONS = (
     Operation(
         name="keys.get",
         method="GET",
-        path="/admin/keys/{key}",
+        path="/admin/keys/{id}",
         summary="Read a virtual key, revoked ones too",
         run=_get,
         answer=KeyAnswer,
@@ -203,7 +203,7 @@ OPERATIONS = (
     Operation(
         name="keys.update",
         method="PATCH",
-        path="/admin/keys/{key}",
+        path="/admin/keys/{id}",
         summary="Change or block a virtual key",
         run=_update,
         body=ChangeKey,
@@ -214,7 +214,7 @@ OPERATIONS = (
     Operation(
         name="keys.rotate",
         method="POST",
-        path="/admin/keys/{key}/rotate",
+        path="/admin/keys/{id}/rotate",
         summary="Give a virtual key a new text under the same id",
         run=_rotate,
         body=RotateKey,
@@ -225,7 +225,7 @@ OPERATIONS = (
     Operation(
         name="keys.delete",
         method="DELETE",
-        path="/admin/keys/{key}",
+        path="/admin/keys/{id}",
         summary="Revoke a virtual key for good; its history stays",
         run=_delete,
         answer=None,

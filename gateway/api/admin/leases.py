@@ -81,11 +81,11 @@ def _list(conn: Connection, call: Call[None, PageQuery]) -> Done:
 
 
 def _release(conn: Connection, call: Call[None, ReleaseQuery]) -> Done:
-    pair = _pair(call.path["lease"])
+    pair = _pair(call.path["id"])
     if pair is None:
         raise NotFound(
             "not_found",
-            f"{call.path['lease']} is no lease.",
+            f"{call.path['id']} is no lease.",
             hint="GET /admin/leases lists what there is.",
         )
     lease = lease_figures(conn, *pair, call.now_us)
@@ -121,7 +121,7 @@ OPERATIONS = (
     Operation(
         name="leases.release",
         method="DELETE",
-        path="/admin/leases/{lease}",
+        path="/admin/leases/{id}",
         summary="Take back the headroom of a lost worker in one window",
         run=_release,
         query=ReleaseQuery,

@@ -80,11 +80,11 @@ def _list(conn: Connection, call: Call[None, PriceQuery]) -> Done:
 
 
 def _get(conn: Connection, call: Call[None, None]) -> Done:
-    row = price_by_id(conn, call.path["price"])
+    row = price_by_id(conn, call.path["id"])
     if row is None:
         raise NotFound(
             "not_found",
-            f"There is no price {call.path['price']}.",
+            f"There is no price {call.path['id']}.",
             hint="GET /admin/prices lists the prices there are.",
         )
     return Done(shown_price(row))
@@ -214,7 +214,7 @@ OPERATIONS = (
     Operation(
         name="prices.get",
         method="GET",
-        path="/admin/prices/{price}",
+        path="/admin/prices/{id}",
         summary="Read a price",
         run=_get,
         answer=PriceAnswer,

@@ -13,13 +13,13 @@ from starlette.requests import Request
 
 from gateway.domain.errors import BadRequest, GatewayError, NotFound, TooLarge, Unauthenticated
 
-__all__ = ["bearer", "decode", "idempotency_key", "path_ids", "read_body", "read_query"]
+__all__ = ["KEY_MAX_CHARACTERS", "bearer", "decode", "idempotency_key", "path_ids", "read_body", "read_query"]
 
 _UNKNOWN: Final = re.compile(r"unknown field `(.*?)`", re.DOTALL)
 _MISSING: Final = re.compile(r"missing required field `(.*?)`")
 _WHERE: Final = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _ID: Final = re.compile(r"[0-9A-Za-z_.-]{1,64}", re.ASCII)
-_KEY_MAX_CHARACTERS: Final = 255
+KEY_MAX_CHARACTERS: Final = 255
 
 
 class Nothing(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,11 +43,11 @@ def idempotency_key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is None:
         return None
-    if not 1 <= len(key) <= _KEY_MAX_CHARACTERS or not key.isascii() or not key.isprintable():
+    if not 1 <= len(key) <= KEY_MAX_CHARACTERS or not key.isascii() or not key.isprintable():
         raise BadRequest(
             "invalid_value",
             "The Idempotency-Key cannot be kept.",
-            hint=f"Give 1 to {_KEY_MAX_CHARACTERS} printable ASCII characters, such as a UUID.",
+            hint=f"Give 1 to {KEY_MAX_CHARACTERS} printable ASCII characters, such as a UUID.",
             param="Idempotency-Key",
         )
     return key

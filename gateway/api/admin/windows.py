@@ -86,7 +86,7 @@ def _window_of(rule: Budget, now_us: int) -> Window:
 
 
 def _windows(conn: Connection, call: Call[None, WindowQuery]) -> Done:
-    rule, query = any_budget(conn, call.path["budget"]).rule, call.query
+    rule, query = any_budget(conn, call.path["id"]).rule, call.query
     rows = list_windows(
         conn,
         rule.id,
@@ -99,7 +99,7 @@ def _windows(conn: Connection, call: Call[None, WindowQuery]) -> Done:
 
 
 def _increase(conn: Connection, call: Call[CreateIncrease, None]) -> Done:
-    rule, body = living_budget(conn, call.path["budget"]).rule, call.body
+    rule, body = living_budget(conn, call.path["id"]).rule, call.body
     check_label(body.reason, param="reason")
     amount = cap_from_text(rule.unit, body.amount, param="amount")
     if not amount:
@@ -120,7 +120,7 @@ def _increase(conn: Connection, call: Call[CreateIncrease, None]) -> Done:
 
 
 def _increases(conn: Connection, call: Call[None, PageQuery]) -> Done:
-    rule, query = any_budget(conn, call.path["budget"]).rule, call.query
+    rule, query = any_budget(conn, call.path["id"]).rule, call.query
     rows = list_increases(conn, rule.id, after=query.after, limit=query.limit + 1)
     return page_of(rows, query.limit, lambda increase: _shown_increase(increase, rule.unit))
 
@@ -154,7 +154,7 @@ OPERATIONS = (
     Operation(
         name="budgets.windows",
         method="GET",
-        path="/admin/budgets/{budget}/windows",
+        path="/admin/budgets/{id}/windows",
         summary="List a budget's windows, latest first",
         run=_windows,
         query=WindowQuery,
@@ -164,7 +164,7 @@ OPERATIONS = (
     Operation(
         name="budgets.increase",
         method="POST",
-        path="/admin/budgets/{budget}/increases",
+        path="/admin/budgets/{id}/increases",
         summary="Raise the cap of the running window alone",
         run=_increase,
         body=CreateIncrease,
@@ -176,7 +176,7 @@ OPERATIONS = (
     Operation(
         name="budgets.increases",
         method="GET",
-        path="/admin/budgets/{budget}/increases",
+        path="/admin/budgets/{id}/increases",
         summary="List the raises of a budget's windows, oldest first",
         run=_increases,
         query=PageQuery,
