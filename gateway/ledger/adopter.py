@@ -14,13 +14,30 @@ from typing import Final
 from gateway.clock import Clock
 from gateway.ledger.adoption import Adoption
 from gateway.ledger.courier import Accounting
-from gateway.ledger.files import DONE, discard, list_journals, replay, try_lock
-from gateway.store.journals import SerialMoved
+from gateway.ledger.files import (
+    Replay,
+    bring_back,
+    discard,
+    first_seq,
+    kept_journals,
+    list_journals,
+    prune,
+    replay,
+    reunite,
+    try_lock,
+)
+from gateway.store.engine import POST
+from gateway.store.journals import SerialMoved, posted_of
 from gateway.store.outcomes import DatabaseFailed, DatabaseUnknown
 
 __all__ = ["Adopter"]
 
 logger: Final = logging.getLogger("tollgate.ledger")
+
+
+# How long, and how much of, posted segments are kept: as far back as a database may have to be restored.
+KEEP_S: Final = 2 * 86_400
+KEEP_BYTES: Final = 4 << 30
 
 
 class Adopter:
@@ -73,29 +90,64 @@ class Adopter:
         if lock is None:
             return
         try:
-            if await self._is_finished(folder):
-                await loop.run_in_executor(None, discard, folder, self._parent / DONE)
+            posted = await self._finish(folder)
+            if posted is not None:
+                await loop.run_in_executor(None, discard, folder, posted)
         finally:
             os.close(lock)
 
-    async def _is_finished(self, folder: Path) -> bool:
-        """Take a dead journal to its end; False when that did not succeed, and it must stay."""
-        found = await asyncio.get_running_loop().run_in_executor(None, replay, folder)
+    async def _finish(self, folder: Path) -> int | None:
+        """Take a dead journal to its end; the seq it is posted up to, None when it must stay."""
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(None, replay, folder)
         if found is None:
-            return True  # it died while it was being deleted
+            return 0  # it died while it was being deleted
         if found.header.database != self._database_id:
             logger.error("journal %s belongs to another database and is left alone", folder.name)
             self.foreign.add(folder.name)
-            return False
-        adoption = Adoption(self._database, folder, found, self._boot_id, self._host, self._clock)
+            return None
         try:
+            found = await self._whole(folder, found)
+            adoption = Adoption(self._database, folder, found, self._boot_id, self._host, self._clock)
             await adoption.run()
         except (DatabaseFailed, DatabaseUnknown, SerialMoved) as error:
             logger.warning("journal %s waits to be adopted: %s", folder.name, error)
             self.waiting.add(folder.name)
-            return False
+            return None
         self.waiting.discard(folder.name)
         self.adopted += 1
         self.interrupted += adoption.interrupted
         logger.warning("adopted journal %s: %d calls interrupted", folder.name, adoption.interrupted)
-        return True
+        return adoption.last_seq
+
+    async def _whole(self, folder: Path, found: Replay) -> Replay:
+        """The journal with the segments that were set aside, where a restored database lacks them."""
+        loop = asyncio.get_running_loop()
+        posted = await self._database.account(POST, posted_of, [folder.name])
+        if await loop.run_in_executor(None, first_seq, folder) <= posted.get(folder.name, 0) + 1:
+            return found
+        if not await loop.run_in_executor(None, reunite, folder):
+            return found
+        whole = await loop.run_in_executor(None, replay, folder)
+        assert whole is not None, "there are more segments than before"
+        return whole
+
+    async def bring_back(self) -> None:
+        """At the start: finished journals that the database has forgotten, for it was restored, come back."""
+        loop = asyncio.get_running_loop()
+        kept = await loop.run_in_executor(None, kept_journals, self._parent)
+        known = await self._database.account(POST, posted_of, list(kept))
+        for journal, posted in kept.items():
+            if known.get(journal, 0) < posted:
+                logger.error(
+                    "the database, restored, has journal %s up to %d of %d: the rest is posted again",
+                    journal,
+                    known.get(journal, 0),
+                    posted,
+                )
+                await loop.run_in_executor(None, bring_back, self._parent, journal)
+
+    async def prune(self) -> None:
+        """Forget what was set aside long ago."""
+        before_s = self._clock.now_us() // 1_000_000 - KEEP_S
+        await asyncio.get_running_loop().run_in_executor(None, prune, self._parent, before_s, KEEP_BYTES)

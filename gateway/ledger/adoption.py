@@ -65,6 +65,7 @@ class Adoption:
         # After a power cut open records may be lost: a claim on such a call is not free to take over.
         self._state: Finished = "finished" if found.header.boot == boot_id else "finished_unclean"
         self.interrupted = 0
+        self.last_seq = found.last_postable  # of what is posted in the end
 
     async def run(self) -> None:
         """Take it to its end. Raises what `store.outcomes` lists, or SerialMoved: try again later."""
@@ -75,7 +76,7 @@ class Adoption:
                 return
             await self._account(revive, self.journal, standing.serial)
             standing = standing._replace(serial=standing.serial + 1)
-        last_seq = await self._close_open()
+        last_seq = self.last_seq = await self._close_open()
         finisher = Finisher(self.journal, self._state, self._clock)
         finisher.resynced(standing)
         serial, fed = standing.serial, standing.posted

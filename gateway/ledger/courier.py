@@ -67,7 +67,7 @@ class Source(Protocol):
 
 
 class Courier:
-    """One per journal. `serial` and `posted` are as last heard."""
+    """One per journal. `serial` is as last heard."""
 
     def __init__(
         self,
@@ -76,16 +76,18 @@ class Courier:
         clock: Clock,
         timer: Timer,
         *,
+        posted: Callable[[], int],
         synced: Callable[[int], Any],
         on_resync: Callable[[Standing], None],
         on_finished: Callable[[], None],
     ) -> None:
-        """`synced(seq)` awaits the journal's disk; `on_resync` applies what SQL says, in one step;
-        `on_finished` hears that the journal was finished while this worker lives."""
+        """`posted` is as last heard; `synced(seq)` awaits the journal's disk; `on_resync` applies what SQL
+        says; `on_finished` hears that the journal was finished while this worker lives."""
         self._database = database
         self._identity = identity
         self._clock = clock
         self._timer = timer
+        self._posted = posted
         self._synced = synced
         self._on_resync = on_resync
         self._on_finished = on_finished
@@ -94,10 +96,10 @@ class Courier:
         self._halt: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._back_off_s = 0.0
         self.serial = 0
-        self.posted = 0
         self.is_adrift = True  # until registered, and after an unknown outcome
         self.is_registered = False
         self.is_finished = False
+        self.heard_at_us = 0  # when a transaction was last heard of
         self.away_since_us: int | None = None
         self.away_reason = ""
 
@@ -194,12 +196,11 @@ class Courier:
 
     def _apply(self, standing: Standing | None) -> None:
         # A row that is gone, or has less than was heard: the database was restored to an earlier state.
-        if standing is None or standing.state in FINISHED or standing.posted < self.posted:
+        if standing is None or standing.state in FINISHED or standing.posted < self._posted():
             self.is_finished = True
             self._on_finished()
             return
         self.serial = standing.serial
-        self.posted = standing.posted
         self.is_adrift = False
         self.is_registered = True
         self._on_resync(standing)
@@ -218,6 +219,7 @@ class Courier:
         self._back_off_s = min(BACK_OFF_MAX_S, self._back_off_s * 2 or BACK_OFF_S)
 
     def _came_back(self) -> None:
+        self.heard_at_us = self._clock.now_us()
         self.away_since_us = None
         self.away_reason = ""
         self._back_off_s = 0.0

@@ -19,7 +19,7 @@ __all__ = ["Postable", "Rows", "digest"]
 
 # window's row, amount, hold (None: soft), whether it had its row when it was held
 _Part = tuple[int, int, int | None, bool]
-NOTHING: Final = Charge(0, 0, 0, 0)
+NOTHING: Final = Charge(0, 0, 0, 0, 0)
 _JSON: Final = msgspec.json.Encoder().encode
 
 
@@ -115,9 +115,14 @@ class _Digest:
             overrun = max(0, amount - (hold if is_held and hold else 0)) if is_hard else 0
             against_lease = amount if is_hard and is_held and has_row else 0
             unleased = amount if is_hard and is_held and not has_row else 0
+            settled = amount if is_held else 0
             known = self._charges.get(window, NOTHING)
             self._charges[window] = Charge(
-                known[0] + amount, known[1] + overrun, known[2] + against_lease, known[3] + unleased
+                known[0] + amount,
+                known[1] + overrun,
+                known[2] + against_lease,
+                known[3] + unleased,
+                known[4] + settled,
             )
             has_overrun = has_overrun or overrun > 0
         return has_overrun
@@ -181,7 +186,10 @@ class _Digest:
 
 
 def _add(meters: dict[str, list[int]], closing: Closing) -> None:
-    """Add a call to [quantity, cost, list cost] of each of its meters."""
+    """Add a call to [quantity, cost, list cost] of each of its meters.
+
+    Quantities are the usage's; a meter that only a line knows (a fee) has the line's.
+    """
     cost_left, list_left = closing.charge_nano, closing.list_nano
     usage = closing.usage
     for meter, quantity in usage.items():

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,20 @@ __all__ = [
     "JournalUnsafe",
     "Replay",
     "append_frames",
+    "bring_back",
     "create_folder",
     "discard",
+    "first_seq",
     "fsync_folder",
+    "keep_segment",
+    "kept_journals",
     "list_journals",
     "open_segment",
+    "prune",
     "read_postable",
     "refuse_network",
     "replay",
+    "reunite",
     "segment_path",
     "segments",
     "try_lock",
@@ -42,6 +49,7 @@ __all__ = [
 DONE: Final = "done"
 _NEWBORN: Final = "tmp-"
 _SUFFIX: Final = ".seg"
+_POSTED: Final = "posted"
 # File systems whose locks are the server's to keep: they lapse when the connection does.
 _NETWORK: Final = frozenset(
     {"9p", "afs", "ceph", "cifs", "fuse.ceph", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "gfs2"}
@@ -225,16 +233,82 @@ def append_frames(folder: Path, data: bytes) -> None:
     fsync_folder(folder)
 
 
-def discard(folder: Path, keep: Path | None) -> None:
-    """Delete a finished journal, its lock still held: the segments (`keep` takes them), then the lock."""
+def discard(folder: Path, posted: int) -> None:
+    """Delete a finished journal, its lock still held: the segments, then the lock.
+
+    The segments go to `done`, with the seq they were posted up to: a database that is restored to an
+    earlier state posts them again.
+    """
+    keep = _kept(folder)
+    keep.mkdir(parents=True, exist_ok=True)
     for file in segments(folder):
-        if keep is None:
-            file.unlink()
-        else:
-            (keep / folder.name).mkdir(parents=True, exist_ok=True)
-            file.rename(keep / folder.name / file.name)
+        file.rename(keep / file.name)
+    (keep / _POSTED).write_text(str(posted))
     (folder / "lock").unlink(missing_ok=True)
     folder.rmdir()
+
+
+def keep_segment(folder: Path, file: Path) -> None:
+    """Set a posted segment of a living journal aside."""
+    keep = _kept(folder)
+    keep.mkdir(parents=True, exist_ok=True)
+    file.rename(keep / file.name)
+
+
+def kept_journals(parent: Path) -> dict[str, int]:
+    """The journals in `done` that were finished, and the seq each was posted up to."""
+    found = {}
+    for marker in sorted((parent / DONE).glob(f"*/{_POSTED}")):
+        if segments(marker.parent):
+            found[marker.parent.name] = int(marker.read_text() or 0)
+    return found
+
+
+def bring_back(parent: Path, journal: str) -> None:
+    """Make a finished journal one of the dead again, for an adopter to post."""
+    kept, newborn = parent / DONE / journal, parent / f"{_NEWBORN}{journal}"
+    newborn.mkdir(exist_ok=True)
+    reunite(newborn, kept)
+    (newborn / "lock").touch(mode=0o600)
+    newborn.rename(parent / journal)
+    fsync_folder(parent)
+
+
+def reunite(folder: Path, kept: Path | None = None) -> bool:
+    """Put the segments that were set aside back before those that are left; False when there are none."""
+    kept = kept or _kept(folder)
+    if not kept.is_dir():
+        return False
+    for file in segments(kept):
+        file.rename(folder / file.name)
+    shutil.rmtree(kept)
+    fsync_folder(folder)
+    return True
+
+
+def first_seq(folder: Path) -> int:
+    """The seq that the oldest segment begins with."""
+    return int(segments(folder)[0].stem)
+
+
+def prune(parent: Path, before_s: float, at_most_bytes: int) -> None:
+    """Forget what was set aside before that moment, and the oldest of it beyond the bound.
+
+    Segments of a journal that lives, or waits to be adopted, are forgotten like any other.
+    """
+    files = sorted(parent.glob(f"{DONE}/*/*{_SUFFIX}"), key=lambda file: file.stat().st_mtime)
+    left = sum(file.stat().st_size for file in files)
+    for file in files:
+        if file.stat().st_mtime < before_s or left > at_most_bytes:
+            left -= file.stat().st_size
+            file.unlink()
+    for folder in (parent / DONE).glob("*"):
+        if not segments(folder) and folder.stat().st_mtime < before_s:
+            shutil.rmtree(folder)
+
+
+def _kept(folder: Path) -> Path:
+    return folder.parent / DONE / folder.name
 
 
 def _cut(file: Path, end: int, later: Sequence[Path]) -> None:

@@ -17,10 +17,12 @@ from gateway.ledger.journal import Journal, Segment
 from gateway.ledger.records import (
     CHECK,
     CLOSE,
+    CORRECT,
     CallFacts,
     Check,
     Close,
     Closing,
+    Correct,
     Open,
     Part,
     PostedPart,
@@ -232,6 +234,12 @@ class Holds:
             self._journal.limit_bytes,
             self._journal.refusal or str(self._journal.failure or ""),
         )
+
+    def correct(self, correct: Correct) -> None:
+        """Append a correction; it moves nothing in this worker's book, for nothing is held for it."""
+        seq, frame = self._journal.append(CORRECT, correct)
+        self._journal.postable(seq)
+        self._on_pending(Pending(seq, correct.facts.call, frame, ()))
 
     def interrupt_all(self) -> None:
         """Close what still runs with its last checkpoint, as an adopter would."""

@@ -16,7 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Protocol
 
-from gateway.ledger.files import create_folder, discard, fsync_folder, open_segment, segment_path
+from gateway.ledger.files import (
+    create_folder,
+    discard,
+    fsync_folder,
+    keep_segment,
+    open_segment,
+    segment_path,
+)
 from gateway.ledger.records import CHECK, HEADER, OPEN, Check, Close, Correct, Header, Open, encode
 from gateway.ledger.timer import Timer
 
@@ -341,7 +348,7 @@ class Journal:
         while len(self._segments) > 1 and self._is_droppable(self._segments[0]):
             segment = self._segments.pop(0)
             self.used_bytes -= segment.size
-            await self._loop.run_in_executor(self._threads, segment.path.unlink)
+            await self._loop.run_in_executor(self._threads, keep_segment, self.folder, segment.path)
 
     def _is_droppable(self, segment: Segment) -> bool:
         return (
@@ -359,11 +366,11 @@ class Journal:
         os.close(self._lock)
         self._threads.shutdown()
 
-    async def discard(self, keep: Path | None) -> None:
-        """Delete everything: SQL has it all and said so."""
+    async def discard(self, posted: int) -> None:
+        """Delete everything: SQL has it all, up to this seq, and said so."""
         self.is_closed = True
         os.close(self._descriptor)
-        await self._loop.run_in_executor(self._threads, discard, self.folder, keep)
+        await self._loop.run_in_executor(self._threads, discard, self.folder, posted)
         os.close(self._lock)
         self._threads.shutdown()
 

@@ -18,28 +18,31 @@ from typing import Final, NamedTuple
 
 from gateway.clock import Clock
 from gateway.domain.budgets import Budget, Need
-from gateway.domain.ids import JOURNAL_BYTES
+from gateway.domain.ids import JOURNAL_BYTES, new_id
 from gateway.ledger import refusals
 from gateway.ledger.adopter import Adopter
 from gateway.ledger.asks import Asks, Waiter
 from gateway.ledger.book import FOREVER_US, Book, WindowState
+from gateway.ledger.correcting import correction
 from gateway.ledger.courier import Accounting, Courier
 from gateway.ledger.courier import Identity as CourierIdentity
 from gateway.ledger.entries import Postable
-from gateway.ledger.files import DONE
 from gateway.ledger.finishing import Finisher
-from gateway.ledger.holds import Hold, Holds
+from gateway.ledger.holds import Hold, Holds, Pending
 from gateway.ledger.identity import Place, find_place, journal_id
 from gateway.ledger.journal import AfterWrite, Journal
 from gateway.ledger.openings import Openings, rows_of
 from gateway.ledger.poster import RECENT, Poster
-from gateway.ledger.records import CallFacts, Close, Closing, Header, PostedPart, decode
+from gateway.ledger.records import CallFacts, Close, Closing, Correct, Header, PostedPart, decode
 from gateway.ledger.returns import Returns, Shown
 from gateway.ledger.timer import SystemTimer, Timer
 from gateway.ledger.watching import Watcher
-from gateway.store.engine import ASK
+from gateway.store.claims import expire_claims
+from gateway.store.corrections import booked
+from gateway.store.engine import ADMIN, ASK
 from gateway.store.journals import Standing, database_id
 from gateway.store.outcomes import DatabaseFailed, DatabaseUnknown
+from gateway.store.windows import forget_rate_windows
 
 __all__ = ["Balance", "CallFacts", "Closing", "Health", "Hold", "Ledger", "Need", "Unposted"]
 
@@ -48,6 +51,9 @@ logger: Final = logging.getLogger("tollgate.ledger")
 POLL_S: Final = 0.25
 SHOW_S: Final = 1.0
 ADOPT_S: Final = 5.0
+TIDY_S: Final = 600.0
+# Longer than a journal that names them may wait to be posted.
+KEEP_RATES_US: Final = 7 * 86_400_000_000
 # How much longer than `wait_s` a call waits for a transaction that is under way.
 LAST_WORD_S: Final = 1.0
 VERSION: Final = 1
@@ -102,6 +108,7 @@ class Ledger:
         place: Place,
         journal: Journal,
         journal_bytes: bytes,
+        random_bytes: Callable[[int], bytes],
         clock: Clock,
         timer: Timer,
         wait_s: float,
@@ -109,6 +116,7 @@ class Ledger:
     ) -> None:
         self._database = database
         self._place = place
+        self._random_bytes = random_bytes
         self._clock = clock
         self._timer = timer
         self._wait_s = wait_s
@@ -127,13 +135,20 @@ class Ledger:
             CourierIdentity(header.journal, header.data_dir, place.host),
             clock,
             timer,
+            posted=lambda: self.poster.posted,
             synced=journal.synced,
             on_resync=self._resynced,
             on_finished=self._was_finished,
         )
         wake = self.courier.wake
         self.openings = Openings(self.book, database, clock, timer)
-        self.shown = Shown(self.book, header.journal, clock, wake=wake)
+        self.shown = Shown(
+            self.book,
+            header.journal,
+            clock,
+            wake=wake,
+            last_word_us=lambda: self.courier.heard_at_us,
+        )
         self.asks = Asks(
             self.book,
             self.holds,
@@ -210,8 +225,9 @@ class Ledger:
         own = random_bytes(JOURNAL_BYTES)
         header = Header(journal_id(own), place.data_dir, name, place.boot_id, VERSION)
         journal = await Journal.create(place.journals, header, limit_bytes=max_journal_bytes, timer=timer)
-        ledger = cls(database, place, journal, own, clock, timer, wait_s, max_records)
+        ledger = cls(database, place, journal, own, random_bytes, clock, timer, wait_s, max_records)
         await ledger.courier.resync()
+        await ledger.adopter.bring_back()
         await ledger.adopter.adopt_all()
         if beats:
             ledger._run()
@@ -226,6 +242,7 @@ class Ledger:
                 self._beat(POLL_S, self.watcher.poll),
                 self._beat(SHOW_S, self._show),
                 self._beat(ADOPT_S, self.adopter.adopt_all),
+                self._beat(TIDY_S, self.tidy),
             )
         ]
 
@@ -247,6 +264,16 @@ class Ledger:
                 logger.exception("the ledger's background work failed and begins again")
                 await self._timer.pause(1.0)
 
+    async def tidy(self) -> None:
+        """Forget what nobody needs any more: old segments, claims past their time, minutes long gone."""
+        now_us = self._clock.now_us()
+        await self.adopter.prune()
+        try:
+            await self._database.account(ADMIN, expire_claims, now_us)
+            await self._database.account(ADMIN, forget_rate_windows, now_us - KEEP_RATES_US)
+        except (DatabaseFailed, DatabaseUnknown) as error:
+            logger.warning("nothing was tidied up: %s", error)
+
     async def _show(self) -> None:
         self.shown.refresh()
 
@@ -263,7 +290,7 @@ class Ledger:
         await self._end_background()
         is_finished = await self._finish(limit_s)
         if is_finished:
-            await self.journal.discard(self._place.journals / DONE)
+            await self.journal.discard(self.poster.last_seq)
         else:
             logger.error("journal %s is left to be adopted", self.journal_id)
             await self.journal.close()
@@ -407,6 +434,24 @@ class Ledger:
         """Budgets were changed or deleted: their windows are read at the next poll, as always."""
         self.watcher.changed(set(budgets))
 
+    async def correct(self, attempt: str, exact: Closing, reason: str, kind: str = "correction") -> bool:
+        """Book a later, more exact figure for an attempt as an entry of its own, in the attempt's windows.
+
+        `exact` is what the whole attempt comes to. True when an entry was made; False when nothing changes,
+        when the attempt is not in the book yet, or when another correction of it is still to be posted.
+        Raises what `store.outcomes` lists.
+        """
+        found = await self._database.watch(booked, attempt)
+        if found is None:
+            return False
+        if any(_corrects(pending, attempt) for pending in self.poster.of_call(found.row.call)):
+            return False
+        made = correction(new_id("cor", self._random_bytes(16)), kind, found, exact, reason)
+        if made is None:
+            return False
+        self.holds.correct(made)
+        return True
+
     def unposted(self, call: str) -> list[Unposted]:
         """The ended attempts of a call that are not in SQL yet, in order."""
         found = []
@@ -440,6 +485,11 @@ class Ledger:
             foreign_journals=sorted(self.adopter.foreign),
             is_finished=courier.is_finished,
         )
+
+
+def _corrects(pending: Pending, attempt: str) -> bool:
+    record = decode(pending.frame)
+    return isinstance(record, Correct) and record.facts.attempt == attempt
 
 
 def _balance(window: WindowState) -> Balance:

@@ -69,7 +69,7 @@ class Poster:
         self._pending: deque[Pending] = deque()
         self._calls: dict[str, list[Pending]] = {}
         self._spilled = 0  # records that are only in the file
-        self._last_seq = 0  # of the last record that is to be posted
+        self.last_seq = 0  # of the last record that is to be posted
         self._read_to = 0
         self._reading: asyncio.Future[None] | None = None  # of the file, or of windows
         self._batch = BATCH
@@ -97,7 +97,7 @@ class Poster:
 
     def add(self, pending: Pending) -> None:
         """A call was closed, or corrected."""
-        self._last_seq = pending.seq
+        self.last_seq = pending.seq
         if self._spilled or len(self._pending) >= self._recent:
             self._spilled += 1
         else:
@@ -247,7 +247,9 @@ def _read_back(folder: Path, after_seq: int, up_to_seq: int) -> list[Pending]:
     for seq, frame in read_postable(folder, after_seq, up_to_seq):
         record = decode(frame)
         assert isinstance(record, (Close, Correct))
-        found.append(Pending(seq, record.facts.call, frame, record.parts))
+        # A correction is held by nobody: it moves nothing in this worker's book.
+        parts = record.parts if isinstance(record, Close) else ()
+        found.append(Pending(seq, record.facts.call, frame, parts))
     return found
 
 

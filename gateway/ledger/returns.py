@@ -23,6 +23,8 @@ from gateway.store.windows import Watched, note_refusal
 __all__ = ["Returns", "Shown"]
 
 IDLE_US: Final = 5_000_000
+# Well below what others take for silence; it is only shown, and decides nothing.
+SILENT_US: Final = 5_000_000
 # Several times as long as a call waits for headroom.
 RECALL_US: Final = 20_000_000
 # Windows in one transaction: it holds their rows, and somebody's ask waits for it.
@@ -132,19 +134,31 @@ class Returns:
 
 
 class Shown:
-    """What others see of this worker: how much it holds, and the first refusal of each window."""
+    """What others see of this worker: how much it holds, when it last said a word, its first refusals."""
 
-    def __init__(self, book: Book, journal: str, clock: Clock, *, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        book: Book,
+        journal: str,
+        clock: Clock,
+        *,
+        wake: Callable[[], None],
+        last_word_us: Callable[[], int],
+    ) -> None:
+        """`last_word_us` is when a transaction of this journal was last heard."""
         self._book = book
         self._journal = journal
         self._clock = clock
         self._wake = wake
+        self._last_word_us = last_word_us
         self._is_due = False
         self._refused: dict[WindowState, None] = {}
 
     def refresh(self) -> None:
-        """Once a second: write what changed."""
-        self._is_due = bool(self._changed())
+        """Once a second: write what changed; say a word now and then while anything is held."""
+        now_us = self._clock.now_us()
+        is_silent = not 0 <= now_us - self._last_word_us() < SILENT_US
+        self._is_due = bool(self._changed()) or (is_silent and any(each.is_busy for each in self._book))
         if self._is_due:
             self._wake()
 
@@ -160,12 +174,12 @@ class Shown:
 
     def next_errand(self) -> Errand | None:
         """One transaction for both."""
-        changed = self._changed() if self._is_due else []
         refused = list(self._refused)
+        if not self._is_due and not refused:
+            return None
+        changed = self._changed() if self._is_due else []
         self._is_due = False
         self._refused.clear()
-        if not changed and not refused:
-            return None
         held = [(each.id, each.in_flight) for each in changed]
         figures = [(each.id, each.in_flight + each.others_held) for each in refused]
         return Errand(

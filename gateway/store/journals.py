@@ -6,12 +6,12 @@ happens once, and moving the serial kills whatever is still travelling to SQL, e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from sqlalchemy import Connection
 
-from gateway.store.sql import run
+from gateway.store.sql import placeholders, run
 
 __all__ = [
     "FINISHED",
@@ -21,6 +21,7 @@ __all__ = [
     "begin",
     "database_id",
     "finish",
+    "posted_of",
     "register",
     "resync",
     "revive",
@@ -82,6 +83,15 @@ def resync(conn: Connection, journal: str) -> Standing | None:
         return None
     leases = run(conn, "SELECT win, amount, answered FROM leases WHERE journal = ?", (journal,)).all()
     return Standing(row[0], row[1], row[2], {win: (amount, answered) for win, amount, answered in leases})
+
+
+def posted_of(conn: Connection, journals: Sequence[str]) -> dict[str, int]:
+    """How far each of these journals is posted; one that SQL does not know is missing."""
+    if not journals:
+        return {}
+    names = placeholders(len(journals))
+    found = run(conn, f"SELECT id, posted FROM journals WHERE id IN ({names})", tuple(journals))
+    return dict(iter(found))
 
 
 def revive(conn: Connection, journal: str, serial: int) -> None:

@@ -43,13 +43,15 @@ class Charge(NamedTuple):
     """What a batch charges one window.
 
     `leased` of the amount was held against a lease and `overrun` against nothing; `unleased` was held in a
-    window that could not be leased, because the database was away when it began.
+    window that could not be leased, because the database was away when it began. `settled` is the part that
+    calls in flight come to; corrections are the rest.
     """
 
     amount: int
     overrun: int
     leased: int
     unleased: int
+    settled: int
 
 
 class Batch(NamedTuple):
@@ -104,11 +106,7 @@ def post(
             moved[window] = outcome
     for window in _pools(conn, moved):
         burn(conn, window, max(0, moved[window].charged))
-    many(
-        conn,
-        "UPDATE leases SET amount = amount - ?, held = ? WHERE journal = ? AND win = ?",
-        [(moved[window].shrunk, moved[window].held, journal, window) for window in sorted(moved)],
-    )
+    _shrink_leases(conn, journal, moved, standings)
     many(
         conn,
         "INSERT INTO quarantine (journal, seq, record, amounts, error, created_at) VALUES (?, ?, ?, ?, ?, ?)",
@@ -134,8 +132,29 @@ def _move_window(conn: Connection, window: int, charge: Charge, standing: Standi
         # Workers that were cut off went on with their last shares; where those were too much, it shows.
         run(conn, "UPDATE windows SET overrun = overrun + ? WHERE id = ?", (beyond, window))
         overrun += beyond
-    held = max(0, standing.in_flight - charge.amount)
+    held = max(0, standing.in_flight - charge.settled)
     return Moved(charge.amount, shrunk, held, cap, spent, leased, overrun)
+
+
+def _shrink_leases(
+    conn: Connection, journal: str, moved: Mapping[int, Moved], standings: Mapping[int, Standing]
+) -> None:
+    ours = sorted(moved.keys() & standings.keys())
+    many(
+        conn,
+        "UPDATE leases SET amount = amount - ?, held = ? WHERE journal = ? AND win = ?",
+        [(moved[window].shrunk, moved[window].held, journal, window) for window in ours],
+    )
+    used_up = [
+        window
+        for window in ours
+        if moved[window].shrunk == standings[window].lease and not moved[window].held
+    ]
+    many(
+        conn,
+        "DELETE FROM leases WHERE journal = ? AND win = ? AND amount = 0",
+        [(journal, window) for window in used_up],
+    )
 
 
 def _pools(conn: Connection, moved: Mapping[int, Moved]) -> list[int]:

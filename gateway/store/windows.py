@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from gateway.store.opening import spent_before
 from gateway.store.sql import placeholders, run
 
-__all__ = ["Opened", "Opening", "Watched", "note_refusal", "open_window", "watch"]
+__all__ = ["Opened", "Opening", "Watched", "forget_rate_windows", "note_refusal", "open_window", "watch"]
 
 
 class Opening(NamedTuple):
@@ -104,6 +104,22 @@ def watch(conn: Connection, journal: str, windows: Sequence[int]) -> list[Watche
         Watched(window, cap, spent, leased, overrun, recall, answered or 0, int(others_held))
         for window, cap, spent, leased, overrun, recall, answered, others_held in rows
     ]
+
+
+def forget_rate_windows(conn: Connection, before_us: int) -> int:
+    """Delete windows of minute and hour budgets that ended before, and that nobody holds anything in.
+
+    Their charges stay in the ledger. At most a thousand at once; returns how many.
+    """
+    gone = run(
+        conn,
+        "DELETE FROM windows WHERE id IN (SELECT w.id FROM windows w JOIN budgets b ON b.id = w.budget"
+        " WHERE b.period IN ('minute', 'hour') AND w.ends_at < ?"
+        " AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.win = w.id)"
+        " AND NOT EXISTS (SELECT 1 FROM budget_increases i WHERE i.win = w.id) ORDER BY w.id LIMIT 1000)",
+        (before_us,),
+    )
+    return gone.rowcount
 
 
 def note_refusal(conn: Connection, window: int, now_us: int) -> bool:

@@ -96,6 +96,28 @@ async def test_a_rate_is_a_budget_by_the_minute(bench: Workbench) -> None:
     await bench.hold(ledger, (budget, 1))
 
 
+async def test_minutes_long_gone_are_forgotten(bench: Workbench) -> None:
+    """Not while somebody holds something there; what was spent in them stays in the book."""
+    minute = await bench.budget(100, unit="requests", period="minute")
+    month = await bench.budget(1_000)
+    ledger = await bench.worker()
+    running = await bench.hold(ledger, (minute, 1))
+    bench.clock.advance(60)
+    ledger.close(await bench.hold(ledger, (minute, 1), (month, 10)), closing(5))
+    for _ in range(3):
+        await bench.poll(ledger)
+        bench.clock.advance(60)
+    bench.clock.advance(8 * 86_400)
+    await ledger.tidy()
+    assert await bench.scalar("SELECT COUNT(*) FROM windows") == 2
+    ledger.close(running, closing(5))
+    await bench.poll(ledger)
+    await bench.poll(ledger)
+    await ledger.tidy()
+    assert await bench.rows("SELECT budget FROM windows") == [(month.id,)]
+    assert await bench.scalar("SELECT COUNT(*) FROM ledger") == 2
+
+
 async def test_calls_in_flight_are_a_budget_without_a_period(bench: Workbench) -> None:
     budget = await bench.budget(1, unit="concurrent", period="lifetime")
     ledger = await bench.worker()
