@@ -77,7 +77,7 @@ def _operation(
     }
     if operation.body is not None:
         entry["requestBody"] = {
-            "required": True,
+            "required": not operation.may_be_empty,
             "content": {"application/json": {"schema": schemas[operation.body]}},
         }
     return entry

@@ -65,7 +65,10 @@ class Endpoint:
                 hint="An owner can make another: POST /admin/admin-keys.",
             )
         _require_role(admin, operation)
-        body = await read_body(request, self._deps.max_body_bytes) if operation.body is not None else b""
+        body = b""
+        if operation.body is not None:
+            most = self._deps.max_body_bytes
+            body = await read_body(request, most, may_be_empty=operation.may_be_empty)
         call = self._call(request, operation, admin, body)
         if not operation.is_write:
             return _response(operation, await self._deps.database.read(operation.run, call))

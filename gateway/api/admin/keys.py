@@ -218,6 +218,7 @@ OPERATIONS = (
         summary="Give a virtual key a new text under the same id",
         run=_rotate,
         body=RotateKey,
+        may_be_empty=True,
         answer=NewKeyAnswer,
         topics=("keys",),
         problems=(404, 409),

@@ -124,6 +124,7 @@ class Page(msgspec.Struct, Generic[T], kw_only=True):
 class Operation:
     """One method on one path.
 
+    `may_be_empty` allows no body for an empty object.
     `status` is what it answers when all is well, `also` what it may answer instead. `topics` are what it
     changes, in the order of `store.revisions.TOPICS`. `problems` are the statuses of problems it may have
     besides those that every operation may.
@@ -138,6 +139,7 @@ class Operation:
     status: int = 200
     also: tuple[int, ...] = ()
     body: Any = None
+    may_be_empty: bool = False
     query: Any = None
     topics: tuple[str, ...] = ()
     problems: tuple[int, ...] = ()

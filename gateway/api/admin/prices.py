@@ -189,6 +189,7 @@ OPERATIONS = (
         summary="Import the installed price list or a file; nothing is ever overwritten",
         run=_import,
         body=ImportPrices,
+        may_be_empty=True,
         answer=ImportAnswer,
         topics=("prices",),
         problems=(404,),

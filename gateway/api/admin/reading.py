@@ -61,9 +61,22 @@ def path_ids(request: Request) -> Mapping[str, str]:
     return request.path_params
 
 
-async def read_body(request: Request, most: int) -> bytes:
-    """The body, of `most` bytes at most; only JSON is taken."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+async def read_body(request: Request, most: int, *, may_be_empty: bool) -> bytes:
+    """The body, of `most` bytes at most; only JSON is taken. None at all counts as `{}` where it may."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise TooLarge("request_too_large", "The body is too large.", hint=f"Send {most} bytes at most.")
+        parts.append(part)
+    if may_be_empty and not size:
+        return b"{}"
+    _require_json(request.headers.get("content-type", ""))
+    return b"".join(parts)
+
+
+def _require_json(given: str) -> None:
+    kind = given.partition(";")[0].strip().lower()
     if kind != "application/json":
         raise BadRequest(
             "invalid_value",
@@ -71,13 +84,6 @@ async def read_body(request: Request, most: int) -> bytes:
             hint="Send JSON, and `content-type: application/json`.",
             param="Content-Type",
         )
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise TooLarge("request_too_large", "The body is too large.", hint=f"Send {most} bytes at most.")
-        parts.append(part)
-    return b"".join(parts)
 
 
 def decode(body: bytes, kind: Any) -> Any:

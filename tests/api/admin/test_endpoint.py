@@ -100,6 +100,14 @@ class TestBodies:
             == 201
         )
 
+    def test_no_body_will_do_where_nothing_must_be_said(self, plane: Plane) -> None:
+        account = plane.post("/admin/accounts", {"name": "acme"})["id"]
+        key = plane.post("/admin/keys", {"account": account, "name": "ci"})
+        path, headers = f"/admin/keys/{key['id']}/rotate", {"authorization": f"Bearer {OWNER}"}
+        assert plane.raw("POST", path, None, headers).status == 200
+        assert plane.raw("POST", path, b"{}", headers).status == 415
+        assert plane.raw("POST", "/admin/accounts", None, headers).status == 415
+
     def test_a_body_has_a_bound(self, plane: Plane) -> None:
         body = b'{"name":"' + b"a" * (4 * 1024 * 1024) + b'"}'
         assert plane.refused("POST", "/admin/accounts", body)["status"] == 413
