@@ -124,10 +124,10 @@ class Page(msgspec.Struct, Generic[T], kw_only=True):
 class Operation:
     """One method on one path.
 
-    `may_be_empty` allows no body for an empty object.
-    `status` is what it answers when all is well, `also` what it may answer instead. `topics` are what it
-    changes, in the order of `store.revisions.TOPICS`. `problems` are the statuses of problems it may have
-    besides those that every operation may.
+    `may_be_empty` lets a request without a body count as `{}`. `status` is what it answers when all is well,
+    `also` what it may answer instead. `topics` are what it changes, in the order of
+    `store.revisions.TOPICS`. `problems` are the statuses of problems it may have besides those that every
+    operation may.
     """
 
     name: str
