@@ -61,8 +61,7 @@ def more_providers(simulated: SimulatedProviders, scripted: ScriptedUpstream) ->
     # Names of fast timeouts are not read by tests that pass: they only have to be over soon.
     given = {
         "azure_openai": {"base_url": simulated.url("azure"), "api_version": "2024-10-21"},
-        "scripted": {"base_url": scripted.url},
-        "scripted_stop": {"base_url": scripted.url, "on_abort": "stop"},
+        "scripted": {"base_url": scripted.url, "on_abort": "drain"},
         "impatient": {
             "base_url": simulated.url("openai"),
             "first_byte_timeout_s": "0.5",
