@@ -30,7 +30,7 @@ from gateway.api.principals import Principals
 from gateway.api.reports import Deps as ReportDeps
 from gateway.api.self_service import SelfService
 from gateway.api.wire import Watch
-from gateway.clock import SystemClock
+from gateway.clock import Clock, SystemClock
 from gateway.domain.credits import parse_credit
 from gateway.domain.errors import Unavailable
 from gateway.domain.money import parse_price
@@ -50,6 +50,7 @@ from gateway.relay.calls import Target, Timeouts
 from gateway.relay.client import Client
 from gateway.settings import ProviderSettings, Settings, SettingsError, load
 from gateway.store.engine import Database
+from gateway.store.grants import expire_grants
 from gateway.telemetry import CallLog
 
 __all__ = ["Application", "create"]
@@ -59,6 +60,7 @@ logger = logging.getLogger("tollgate")
 # Changes anywhere take effect within this and a read.
 POLL_EVERY_S = 0.25
 SWEEP_EVERY_S = 1.0
+EXPIRE_EVERY_S = 5.0
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -161,6 +163,8 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
                 os.urandom,
                 directory.changed,
                 parse_credit(settings.accounts.signup_grant, param="accounts.signup_grant"),
+                aliases=settings.aliases,
+                providers=tuple(upstream.name for upstream in router.upstreams),
             )
         ),
         health=Health(gate, principals),
@@ -169,6 +173,7 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
         asyncio.create_task(gate.beat()),
         asyncio.create_task(poll(directory)),
         asyncio.create_task(sweep(watch)),
+        asyncio.create_task(expire(database, clock)),
     ]
     settle_garbage_collection()
     try:
@@ -219,6 +224,16 @@ async def poll(directory: Directory) -> None:
         await asyncio.sleep(POLL_EVERY_S)
         try:
             await directory.refresh()
+        except Unavailable:
+            continue
+
+
+async def expire(database: Database, clock: Clock) -> None:
+    """Take back credit whose time is over, for ever: what is leased stays until it comes back."""
+    while True:
+        await asyncio.sleep(EXPIRE_EVERY_S)
+        try:
+            await database.write(expire_grants, clock.now_us())
         except Unavailable:
             continue
 

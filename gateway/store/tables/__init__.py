@@ -1,5 +1,6 @@
 """Every table, in one MetaData. Amounts and instants are BIGINT: nano-USD or units, microseconds."""
 
+from gateway.store.tables.answers import answers
 from gateway.store.tables.base import metadata
 from gateway.store.tables.budgets import budget_increases, budgets, grants, windows
 from gateway.store.tables.journals import claims, journals, leases, quarantine
@@ -11,6 +12,7 @@ from gateway.store.tables.tenancy import accounts, admin_keys, virtual_keys
 __all__ = [
     "accounts",
     "admin_keys",
+    "answers",
     "audit",
     "budget_increases",
     "budgets",
