@@ -14,7 +14,7 @@ from gateway.domain.costing import Line
 from gateway.domain.instants import rfc3339
 from gateway.domain.money import format_price, format_usd
 from gateway.gate.directory import Caller
-from gateway.ledger.records import CallFacts, Closing
+from gateway.ledger.records import CallFacts, Closing, PostedPart
 from gateway.store.tables import budgets, windows
 
 __all__ = [
@@ -87,10 +87,11 @@ def entry_of_row(row: Row[Any]) -> Entry:
     )
 
 
-def entry_of_journal(
-    facts: CallFacts, closing: Closing, windows: Sequence[tuple[int, int, int | None]]
-) -> Entry:
-    """From the open and close records of a call that is not posted yet."""
+def entry_of_journal(facts: CallFacts, closing: Closing, windows: Sequence[PostedPart]) -> Entry:
+    """From the open and close records of a call that is not posted yet.
+
+    A window that began while the database was away has no row, and so no figures to show, until then.
+    """
     return Entry(
         id=facts.attempt,
         kind="call",
@@ -113,7 +114,7 @@ def entry_of_journal(
         hold_nano=facts.hold_nano,
         charge_nano=closing.charge_nano,
         overrun_nano=max(0, closing.charge_nano - facts.hold_nano),
-        windows=windows,
+        windows=[(window, amount, held) for window, amount, held in windows if isinstance(window, int)],
     )
 
 

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, insert
 
-from gateway.ledger.entries import entry_of_close, entry_of_correction
-from gateway.ledger.records import CallFacts, Close, Closing, Correct, Line
+from gateway.ledger.entries import Postable, digest
+from gateway.ledger.records import CLOSE, CORRECT, CallFacts, Close, Closing, Correct, Line, encode
 from gateway.store.journals import register
 from gateway.store.posting import post
 from gateway.store.tables import accounts, virtual_keys
@@ -240,11 +240,11 @@ def book(conn: Connection, entries: Sequence[Entry]) -> None:
     """Post the entries the way a worker posts its journal."""
     for start in range(0, len(entries), 500):
         batch = entries[start : start + 500]
-        posted = [_posted(seq, entry) for seq, entry in enumerate(batch, start + 1)]
-        post(conn, "jrnl_test", posted, {}, 0)
+        posted = [Postable(seq, _frame(seq, entry)) for seq, entry in enumerate(batch, start + 1)]
+        post(conn, "jrnl_test", digest("jrnl_test", posted, {}), {}, 0)
 
 
-def _posted(seq: int, entry: Entry) -> Any:
+def _frame(seq: int, entry: Entry) -> bytes:
     facts = CallFacts(
         attempt=entry.corrects or entry.id,
         call=(entry.corrects or entry.id).replace("att", "call"),
@@ -265,10 +265,8 @@ def _posted(seq: int, entry: Entry) -> Any:
     )
     closing = _closing(entry)
     if entry.corrects is None:
-        return entry_of_close("jrnl_test", seq, facts, Close(entry.id, closing, entry.hold, ()))
-    return entry_of_correction(
-        "jrnl_test", seq, Correct(entry.id, "correction", facts, closing, (), "a later report")
-    )
+        return encode(seq, CLOSE, Close(facts, closing, entry.hold, ()))
+    return encode(seq, CORRECT, Correct(entry.id, "correction", facts, closing, (), "a later report"))
 
 
 def _closing(entry: Entry) -> Closing:
