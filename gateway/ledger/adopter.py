@@ -26,6 +26,7 @@ from gateway.ledger.files import (
     reunite,
     try_lock,
 )
+from gateway.ledger.records import VERSION
 from gateway.store.engine import POST
 from gateway.store.journals import SerialMoved, posted_of
 from gateway.store.outcomes import DatabaseFailed, DatabaseUnknown
@@ -102,8 +103,8 @@ class Adopter:
         found = await loop.run_in_executor(None, replay, folder)
         if found is None:
             return 0  # it died while it was being deleted
-        if found.header.database != self._database_id:
-            logger.error("journal %s belongs to another database and is left alone", folder.name)
+        if found.header.database != self._database_id or found.header.version > VERSION:
+            logger.error("journal %s is of another database or a later release, and left alone", folder.name)
             self.foreign.add(folder.name)
             return None
         try:

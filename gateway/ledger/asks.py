@@ -29,6 +29,7 @@ from gateway.store.leases import Asked, Granted, Refused, Shortage, ask
 __all__ = ["Asks", "Waiter"]
 
 ASK_AGAIN_S: Final = 0.05
+FRESH_US: Final = 1_000_000
 # A call past its time is judged at the next answer; headroom that keeps moving may postpone that this often.
 LATE_ASKS: Final = 8
 # Calls behind the head whose needs one ask may cover too.
@@ -220,7 +221,9 @@ class Asks:
             self._later(self._after_opening(waiter, unknown))
             return None
         wanted = waiter.wanted(now_us)
-        if self._refuse_final(waiter, wanted, now_us):
+        # What was read a moment ago decides without SQL; the poll keeps it so fresh while it is in use.
+        fresh = [each for each in wanted if 0 <= now_us - each[0].read_at_us < FRESH_US]
+        if self._refuse_final(waiter, fresh, now_us):
             return None
         short = [(window, need - window.free) for window, need in wanted if need > window.free]
         if self._refuse_rowless(waiter, short, now_us):
@@ -299,12 +302,12 @@ class Asks:
             state.answered = 0
             state.low = state.slice // 2
             cap, spent, leased, recall = result.figures[window]
-            state.cap, state.spent, state.leased = cap, spent, leased
+            state.heard(cap, spent, leased, now_us)
             state.saw_recall(recall, now_us)
 
     def _learn(self, shortage: Shortage) -> None:
         state = self._book.windows[shortage.window]
-        state.cap, state.spent, state.leased = shortage.cap, shortage.spent, shortage.leased
+        state.heard(shortage.cap, shortage.spent, shortage.leased, self._clock.now_us())
         state.others_held = sum(other.held for other in shortage.others)
 
     def _judge(self, waiter: Waiter, shortages: Sequence[Shortage]) -> None:
@@ -345,6 +348,7 @@ class Asks:
         """Refuse when a cap cannot pay for the call whatever happens to those in flight."""
         for window, need in wanted:
             if refusals.is_final(window, need):
+                window.used_at_us = now_us
                 self._on_refused(window)
                 self._refuse(waiter, refusals.exceeded(window, need, now_us))
                 return True

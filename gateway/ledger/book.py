@@ -50,6 +50,7 @@ class WindowState:
         "low",
         "others_held",
         "overrun",
+        "read_at_us",
         "recall",
         "recall_seen_at_us",
         "ref",
@@ -77,7 +78,8 @@ class WindowState:
         self.recall = self.answered = 0
         self.is_refused = False  # a refusal of this window was noted under its present cap
         self.shown_held = 0  # what of this worker's is held, as last written to SQL for others to see
-        self.used_at_us = 0  # the last admission
+        self.read_at_us = 0  # when SQL's figures were last heard
+        self.used_at_us = 0  # the last admission or refusal
         self.asked_at_us = 0  # the last ask, by which the slack is doubled or halved
         self.recall_seen_at_us = 0  # when the number of the last recall was first seen
         self.slice = 0  # the slack last asked for
@@ -91,6 +93,11 @@ class WindowState:
     def covers(self, now_us: int) -> bool:
         """Whether the instant lies in the window."""
         return self.starts_at_us <= now_us < self.ends_at_us
+
+    def heard(self, cap: int, spent: int, leased: int, now_us: int) -> None:
+        """Take in figures of SQL's."""
+        self.cap, self.spent, self.leased = cap, spent, leased
+        self.read_at_us = now_us
 
     def saw_recall(self, recall: int, now_us: int) -> None:
         """Note the number of the last recall, and when it was news."""

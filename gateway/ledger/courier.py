@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 BACK_OFF_S: Final = 0.05
 BACK_OFF_MAX_S: Final = 2.0
+# So many asks in a row, and a return or a post has its turn: others may be waiting for it.
+STREAK: Final = 8
 
 
 class Accounting(Protocol):
@@ -95,6 +97,7 @@ class Courier:
         self._wake = asyncio.Event()
         self._halt: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._back_off_s = 0.0
+        self._streak = 0  # errands of the most urgent source in a row
         self.serial = 0
         self.is_adrift = True  # until registered, and after an unknown outcome
         self.is_registered = False
@@ -145,11 +148,23 @@ class Courier:
         if self.is_adrift:
             await self.resync()
             return True
-        errand = next((each for source in self._sources if (each := source.next_errand()) is not None), None)
+        errand = self._next()
         if errand is None:
             return False
         await self._carry(errand)
         return True
+
+    def _next(self) -> Errand | None:
+        """The most urgent errand; now and then one of the others, so that none waits for ever."""
+        sources = self._sources
+        if self._streak >= STREAK:
+            sources = [*sources[1:], *sources[:1]]
+        for source in sources:
+            errand = source.next_errand()
+            if errand is not None:
+                self._streak = self._streak + 1 if source is self._sources[0] else 0
+                return errand
+        return None
 
     async def _carry(self, errand: Errand) -> None:
         try:

@@ -16,11 +16,12 @@ import fcntl
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.ledger.records import POSTABLE, Check, Close, Frame, Header, Open, decode, frames
+from gateway.ledger.records import POSTABLE, VERSION, Check, Close, Frame, Header, Open, decode, frames
 
 __all__ = [
     "DONE",
@@ -147,6 +148,8 @@ def try_lock(folder: Path) -> int | None:
     try:
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
+        with suppress(OSError):
+            folder.rmdir()  # an adopter died before its last step; a folder with anything in it stays
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -162,7 +165,10 @@ def try_lock(folder: Path) -> int | None:
 
 
 def replay(folder: Path) -> Replay | None:
-    """Read a journal whose lock is held, cut its torn tail, and fold it by attempt; None when empty."""
+    """Read a journal whose lock is held, cut its torn tail, and fold it by attempt; None when empty.
+
+    Of a journal that a later release wrote only the header is read, and nothing is cut.
+    """
     fold = _Fold()
     files = segments(folder)
     for number, file in enumerate(files):
@@ -171,6 +177,8 @@ def replay(folder: Path) -> Replay | None:
         for frame in frames(data):
             fold.add(frame)
             end = frame.start + len(frame.raw)
+            if fold.is_foreign:
+                return fold.result()
         if end < len(data):
             _cut(file, end, files[number + 1 :])
             break
@@ -186,6 +194,10 @@ class _Fold:
         self._last_postable = 0
         self._opened: dict[str, Open] = {}
         self._checks: dict[str, Check] = {}
+
+    @property
+    def is_foreign(self) -> bool:
+        return self._header is not None and self._header.version > VERSION
 
     def add(self, frame: Frame) -> None:
         self._last_seq = max(self._last_seq, frame.seq)
@@ -302,7 +314,7 @@ def prune(parent: Path, before_s: float, at_most_bytes: int) -> None:
         if file.stat().st_mtime < before_s or left > at_most_bytes:
             left -= file.stat().st_size
             file.unlink()
-    for folder in (parent / DONE).glob("*"):
+    for folder in (*(parent / DONE).glob("*"), *parent.glob(f"{_NEWBORN}*")):
         if not segments(folder) and folder.stat().st_mtime < before_s:
             shutil.rmtree(folder)
 

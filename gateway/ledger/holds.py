@@ -97,6 +97,7 @@ class Holds:
         self._on_pending: Callable[[Pending], None] = lambda pending: None
         self._on_freed: Callable[[Line], None] = lambda line: None
         self._on_low: Callable[[WindowState], None] = lambda window: None
+        self._on_short: Callable[[WindowState, int], None] = lambda window, amount: None
         self.open: dict[str, Hold] = {}
 
     def attach(
@@ -105,11 +106,14 @@ class Holds:
         on_pending: Callable[[Pending], None],
         on_freed: Callable[[Line], None],
         on_low: Callable[[WindowState], None],
+        on_short: Callable[[WindowState, int], None],
     ) -> None:
-        """Who hears of closed calls, of headroom that came free where calls wait, and of what runs low."""
+        """Who hears of closed calls, of headroom that came free where calls wait, of what runs low, and of
+        what a running call could not grow by."""
         self._on_pending = on_pending
         self._on_freed = on_freed
         self._on_low = on_low
+        self._on_short = on_short
 
     def admit(self, facts: CallFacts, needs: Sequence[Need], is_head: bool = False) -> Hold | None:
         """Hold all or nothing; None when a window is not known or has no room, the journal is full, or others
@@ -178,7 +182,10 @@ class Holds:
         self._journal.append(CHECK, check)
 
     def grow(self, hold: Hold, deltas: Sequence[Need]) -> bool:
-        """Hold more in the windows the attempt named, all or nothing; a checkpoint says so at once."""
+        """Hold more in the windows the attempt named, all or nothing; a checkpoint says so at once.
+
+        False when there is not enough at hand: it is asked for, and growing may succeed a moment later.
+        """
         if hold.is_closed:
             return False
         grown = self._grown(hold, deltas)
@@ -193,14 +200,14 @@ class Holds:
         self._append_check(hold, (last.usage, last.charge_nano, last.tokens, last.lines, last.list_nano))
         return True
 
-    @staticmethod
-    def _grown(hold: Hold, deltas: Sequence[Need]) -> list[tuple[WindowState, int | None]] | None:
+    def _grown(self, hold: Hold, deltas: Sequence[Need]) -> list[tuple[WindowState, int | None]] | None:
         more = {(need.budget.id, need.subject): need.amount for need in deltas}
         grown: list[tuple[WindowState, int | None]] = []
         for window, held in hold.parts:
             delta = more.get((window.line.budget.id, window.line.subject), 0)
             if held is not None and delta > 0:
                 if window.free < delta:
+                    self._on_short(window, delta - window.free)
                     return None
                 held += delta
             grown.append((window, held))

@@ -33,7 +33,7 @@ from gateway.ledger.identity import Place, find_place, journal_id
 from gateway.ledger.journal import AfterWrite, Journal
 from gateway.ledger.openings import Openings, rows_of
 from gateway.ledger.poster import RECENT, Poster
-from gateway.ledger.records import CallFacts, Close, Closing, Correct, Header, PostedPart, decode
+from gateway.ledger.records import VERSION, CallFacts, Close, Closing, Correct, Header, PostedPart, decode
 from gateway.ledger.returns import Returns, Shown
 from gateway.ledger.timer import SystemTimer, Timer
 from gateway.ledger.watching import Watcher
@@ -51,12 +51,13 @@ logger: Final = logging.getLogger("tollgate.ledger")
 POLL_S: Final = 0.25
 SHOW_S: Final = 1.0
 ADOPT_S: Final = 5.0
+# Figures read longer ago than this are not told as if they were of now.
+STALE_US: Final = 5_000_000
 TIDY_S: Final = 600.0
 # Longer than a journal that names them may wait to be posted.
 KEEP_RATES_US: Final = 7 * 86_400_000_000
 # How much longer than `wait_s` a call waits for a transaction that is under way.
 LAST_WORD_S: Final = 1.0
-VERSION: Final = 1
 
 
 class Balance(NamedTuple):
@@ -183,7 +184,12 @@ class Ledger:
             clock,
         )
         journal.attach(self.holds.withdrawn, wake)
-        self.holds.attach(on_pending=self.poster.add, on_freed=self.asks.serve, on_low=self.asks.low)
+        self.holds.attach(
+            on_pending=self.poster.add,
+            on_freed=self.asks.serve,
+            on_low=self.asks.low,
+            on_short=self.asks.ahead,
+        )
         self.courier.attach([self.asks, self.returns, self.shown, self.poster])
         # The hot path, without a call between.
         self.admit = self.holds.admit
@@ -286,6 +292,7 @@ class Ledger:
         self._is_stopping = True
         self.asks.refuse_all(refusals.stopping())
         self.holds.interrupt_all()
+        self.journal.flush()
         self.courier.halt()
         await self._end_background()
         is_finished = await self._finish(limit_s)
@@ -382,7 +389,11 @@ class Ledger:
         self.asks.leave(waiter)
         if waiter.future.cancelled():
             raise waiter.refusal or refusals.away(self.courier.away_reason)
-        return waiter.future.result()
+        hold = waiter.future.result()
+        if hold.is_closed:
+            # Its open record could not be written, and was taken back before this task had its turn.
+            raise self.holds.refusal()
+        return hold
 
     async def _wait(self, waiter: Waiter) -> None:
         if await self._within(waiter, self._wait_s):
@@ -409,16 +420,20 @@ class Ledger:
     # What is known.
 
     def headroom(self, budget: Budget, subject: str) -> Balance | None:
-        """The present window's figures as far as this worker knows; None when it has not used it yet."""
-        line = self.book.lines.get((budget.id, subject))
-        window = None if line is None else line.at(budget, self._clock.now_us())
+        """The present window's figures as far as this worker knows; None when it has not used it lately."""
+        window = self._known(budget, subject, self._clock.now_us())
         return None if window is None else _balance(window)
 
     def left(self, budget: Budget, subject: str, now_us: int) -> int | None:
-        """What of the present window can still be held, None when this worker has not used it yet."""
+        """What of the present window can still be held, None when this worker has not used it lately."""
+        window = self._known(budget, subject, now_us)
+        return None if window is None else _balance(window).free
+
+    def _known(self, budget: Budget, subject: str, now_us: int) -> WindowState | None:
         line = self.book.lines.get((budget.id, subject))
         window = None if line is None else line.at(budget, now_us)
-        return None if window is None else _balance(window).free
+        is_fresh = window is not None and now_us - window.read_at_us <= STALE_US
+        return window if is_fresh or self.is_away else None
 
     async def balance(self, budget: Budget, subject: str) -> Balance:
         """The present window's figures, its row read now."""

@@ -96,10 +96,7 @@ class Openings:
 
     def _enter(self, line: Line, opened: Opened) -> None:
         state = self._book.open(line, opened.window, opened.opening.starts_at_us, opened.opening.ends_at_us)
-        state.cap, state.spent, state.leased, state.overrun = (
-            opened.cap,
-            opened.spent,
-            opened.leased,
-            opened.overrun,
-        )
-        state.saw_recall(opened.recall, self._clock.now_us())
+        now_us = self._clock.now_us()
+        state.heard(opened.cap, opened.spent, opened.leased, now_us)
+        state.overrun = opened.overrun
+        state.saw_recall(opened.recall, now_us)

@@ -193,18 +193,15 @@ class Poster:
             self.quarantined += 1
             self._poison = ""
         self._batch = min(BATCH, self._batch * 2)
+        now_us = self._clock.now_us()
         for window, each in moved.items():
             state = self._book.windows.get(window)
             if state is not None:
                 state.lease -= each.shrunk
                 state.booked += each.shrunk
                 state.shown_held = each.held
-                state.cap, state.spent, state.leased, state.overrun = (
-                    each.cap,
-                    each.spent,
-                    each.leased,
-                    each.overrun,
-                )
+                state.heard(each.cap, each.spent, each.leased, now_us)
+                state.overrun = each.overrun
         self.advance(last_seq)
 
     def advance(self, posted: int) -> None:

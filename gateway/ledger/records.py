@@ -24,6 +24,7 @@ __all__ = [
     "OPEN",
     "OUTCOMES",
     "POSTABLE",
+    "VERSION",
     "CallFacts",
     "Check",
     "Close",
@@ -48,6 +49,8 @@ CHECK: Final = 3
 CLOSE: Final = 4
 CORRECT: Final = 5
 POSTABLE: Final = (CLOSE, CORRECT)
+# Of the records' form. A journal of a later release is left to a worker that knows it.
+VERSION: Final = 1
 OUTCOMES: Final = ("done", "void", "aborted", "interrupted")
 
 # meter, quantity, price id, price_pico, cost_nano, list_nano

@@ -20,7 +20,7 @@ from gateway.store.engine import RETURN
 from gateway.store.leases import give_back, show_held
 from gateway.store.windows import Watched, note_refusal
 
-__all__ = ["Returns", "Shown"]
+__all__ = ["IDLE_US", "Returns", "Shown"]
 
 IDLE_US: Final = 5_000_000
 # Well below what others take for silence; it is only shown, and decides nothing.
@@ -55,7 +55,7 @@ class Returns:
                 continue
             if each.cap != state.cap:
                 state.is_refused = False
-            state.cap, state.spent, state.leased = each.cap, each.spent, each.leased
+            state.heard(each.cap, each.spent, each.leased, now_us)
             state.overrun, state.others_held = each.overrun, each.others_held
             state.answered = each.answered
             state.saw_recall(each.recall, now_us)

@@ -11,7 +11,7 @@ from gateway.ledger.asks import Asks
 from gateway.ledger.book import FOREVER_US, Book, WindowState
 from gateway.ledger.courier import Accounting
 from gateway.ledger.openings import Openings
-from gateway.ledger.returns import Returns
+from gateway.ledger.returns import IDLE_US, Returns
 from gateway.store.outcomes import DatabaseFailed, DatabaseUnknown
 from gateway.store.windows import watch
 
@@ -19,8 +19,9 @@ __all__ = ["Watcher"]
 
 # Windows read in one statement.
 CHUNK: Final = 500
-# A window that was used this recently is looked at although nothing of it is leased.
-RECENT_US: Final = 10_000_000
+# A window that was used this recently is looked at although nothing of it is leased, in every such poll.
+RECENT_US: Final = 60_000_000
+RECENT_POLLS: Final = 4
 # A window that has rested this long is forgotten; it is read again when it is used again.
 FORGET_US: Final = 600_000_000
 # How long before its turn a window is opened and leased, at most, and as a part of its length. What is
@@ -53,6 +54,7 @@ class Watcher:
         self._returns = returns
         self._wake = wake
         self._changed: set[str] = set()
+        self._polls = 0
         self.away_since_us: int | None = None  # since when the poll has failed, and why
         self.away_reason = ""
 
@@ -65,9 +67,7 @@ class Watcher:
         now_us = self._clock.now_us()
         changed, self._changed = self._changed, set()
         try:
-            await self.look_at(
-                [each for each in self._book if _is_used(each, now_us) or each.line.budget.id in changed]
-            )
+            await self.look_at(self._due(changed, now_us))
         except (DatabaseFailed, DatabaseUnknown) as error:
             self._changed |= changed
             self.away_since_us = self.away_since_us or now_us
@@ -78,6 +78,19 @@ class Watcher:
             self._wake()
         self._forget(now_us)
         await self._ahead(now_us)
+
+    def _due(self, changed: set[str], now_us: int) -> list[WindowState]:
+        """Windows with something of this worker's in every poll, those used lately now and then."""
+        self._polls += 1
+        with_recent = self._polls % RECENT_POLLS == 0
+        return [
+            each
+            for each in self._book
+            if each.is_busy
+            or each.line.waiting
+            or each.line.budget.id in changed
+            or (with_recent and 0 <= now_us - each.used_at_us < RECENT_US)
+        ]
 
     async def look_at(self, windows: Iterable[WindowState]) -> None:
         """Read these windows' rows and take in what they say; raises what `store.outcomes` lists."""
@@ -103,10 +116,6 @@ class Watcher:
                 self._asks.ahead(after, _ahead_of(window, after))
 
 
-def _is_used(window: WindowState, now_us: int) -> bool:
-    return window.is_busy or bool(window.line.waiting) or 0 <= now_us - window.used_at_us < RECENT_US
-
-
 def _ahead_of(window: WindowState, after: WindowState) -> int:
     """What to lease of the next window: of a rate what this worker had, of anything else a fair slice."""
     if window.line.budget.is_rate:
@@ -115,7 +124,8 @@ def _ahead_of(window: WindowState, after: WindowState) -> int:
 
 
 def _is_ending(window: WindowState, now_us: int) -> bool:
-    if window.ends_at_us >= FOREVER_US or not 0 <= now_us - window.used_at_us < RECENT_US:
+    # A line that rests is given up, not leased ahead for.
+    if window.ends_at_us >= FOREVER_US or not 0 <= now_us - window.used_at_us < IDLE_US:
         return False
     length_us = window.ends_at_us - window.starts_at_us
     return 0 < window.ends_at_us - now_us <= min(AHEAD_US, length_us // AHEAD_PART)

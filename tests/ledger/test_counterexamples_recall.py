@@ -163,8 +163,53 @@ async def test_what_the_cap_cannot_pay_is_refused_without_asking(bench: Workbenc
         await bench.hold(ledger, (budget, 8))
     assert "ask" not in faulty.sent
     await bench.execute("UPDATE windows SET cap = 20, recall = recall + 1")
-    await bench.poll(ledger)
+    for _ in range(4):
+        await bench.poll(ledger)
     await bench.hold(ledger, (budget, 8))
+    await bench.audit()
+
+
+async def test_what_was_read_long_ago_refuses_nobody(bench: Workbench) -> None:
+    """The window rested, and somebody raised the cap: SQL is asked before anybody is refused."""
+    budget = await bench.budget(10)
+    ledger = await bench.worker()
+    ledger.close(await bench.hold(ledger, (budget, 8)), closing(8))
+    await bench.settle(ledger)
+    assert ledger.left(budget, "", bench.clock.now_us()) == 2
+    bench.clock.advance(300)
+    await bench.execute("UPDATE windows SET cap = 20, recall = recall + 1")
+    assert ledger.left(budget, "", bench.clock.now_us()) is None, "figures of long ago are not told"
+    await bench.hold(ledger, (budget, 8))
+
+
+async def test_a_running_call_that_cannot_grow_yet_can_a_moment_later(bench: Workbench) -> None:
+    """Growing takes what is at hand; what was missing is asked for meanwhile."""
+    budget = await bench.budget(1_000)
+    ledger = await bench.worker()
+    hold = await bench.hold(ledger, (budget, 10))
+    assert not ledger.grow(hold, [Need(budget, "", 200)])
+    await bench.settle(ledger)
+    assert ledger.grow(hold, [Need(budget, "", 200)])
+    assert hold.parts[0][1] == hold.hold_nano == 210
+    assert not ledger.grow(hold, [Need(budget, "", 5_000)])
+    await bench.settle(ledger)
+    assert not ledger.grow(hold, [Need(budget, "", 5_000)]), "there is no such headroom"
+    ledger.close(hold, closing(205))
+    await bench.settle(ledger)
+    assert await bench.rows("SELECT spent, overrun FROM windows") == [(205, 0)]
+    await bench.audit()
+
+
+async def test_a_call_grown_by_a_worker_that_died_is_settled_by_what_it_held(bench: Workbench) -> None:
+    budget = await bench.budget(1_000)
+    dead = await bench.worker()
+    hold = await bench.hold(dead, (budget, 10))
+    dead.grow(hold, [Need(budget, "", 5)])
+    dead.check(hold, {"input": 1, "output": 12}, 13, 13)
+    await tick()
+    await dead.abandon()
+    await bench.worker()
+    assert await bench.rows("SELECT charge, hold, overrun FROM ledger") == [(13, 15, 0)]
     await bench.audit()
 
 

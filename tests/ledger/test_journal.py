@@ -16,6 +16,7 @@ from gateway.domain.errors import Unavailable
 from gateway.ledger.files import (
     JournalUnsafe,
     append_frames,
+    create_folder,
     list_journals,
     refuse_network,
     replay,
@@ -24,7 +25,7 @@ from gateway.ledger.files import (
 )
 from gateway.ledger.journal import CLOSE_RESERVE
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import CHECK, CLOSE, HEADER, OPEN, decode, frames
+from gateway.ledger.records import CHECK, CLOSE, HEADER, OPEN, VERSION, Header, decode, encode, frames
 from tests.ledger.workbench import Workbench, closing, tick
 
 SMALL = 512 * 1024  # its segments are 64 KiB long
@@ -256,6 +257,24 @@ async def test_a_journal_of_another_database_is_left_alone(bench: Workbench) -> 
     assert dead.journal_id in list_journals(bench.folder / "journals")
 
 
+async def test_a_journal_of_a_later_release_is_left_alone(bench: Workbench) -> None:
+    """Its records may be of a kind this release takes for damage: nothing of it is cut."""
+    folder = bench.folder / "journals" / "later"
+    lock, segment = create_folder(
+        bench.folder / "journals",
+        "later",
+        encode(1, HEADER, Header("later", "d", "db", "boot", VERSION + 1)),
+        1,
+    )
+    os.write(segment, b"records of a later form")
+    os.close(segment)
+    os.close(lock)
+    before = segments(folder)[0].read_bytes()
+    ledger = await bench.worker()
+    assert ledger.health.foreign_journals == ["later"]
+    assert segments(folder)[0].read_bytes() == before
+
+
 async def test_frames_appended_for_the_dead_are_on_disk_before_sql(bench: Workbench) -> None:
     """`append_frames` syncs even when there is nothing to append: what the dead wrote was never synced."""
     dead = await bench.worker()
@@ -271,6 +290,8 @@ async def test_frames_appended_for_the_dead_are_on_disk_before_sql(bench: Workbe
 def test_a_deleted_lock_is_no_lock(tmp_path: Path) -> None:
     (tmp_path / "journal").mkdir()
     assert try_lock(tmp_path / "journal") is None
+    assert not (tmp_path / "journal").exists(), "an empty folder without a lock is a last step not taken"
+    (tmp_path / "journal").mkdir()
     (tmp_path / "journal" / "lock").touch()
     lock = try_lock(tmp_path / "journal")
     assert lock is not None
