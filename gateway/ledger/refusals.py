@@ -37,6 +37,9 @@ def held(window: WindowState, need: int, now_us: int, unanswered: Sequence[str] 
     """The window could pay once calls in flight have settled."""
     if _is_limit(window):
         return _limited(window, need, now_us)
+    if not (window.held or window.others_held or unanswered):
+        # Nothing is in flight: what SQL does not have yet is spent all the same.
+        return exceeded(window, need, now_us)
     silent = f" Workers that do not answer have some of it: {', '.join(unanswered)}." if unanswered else ""
     return BudgetHeld(
         "budget_held",
@@ -103,13 +106,17 @@ def _limited(window: WindowState, need: int, now_us: int) -> RateLimited:
 def _figures(window: WindowState, need: int) -> str:
     unit = window.unit
     cap, spent, holds, asked = (
-        cap_to_text(unit, each) for each in (window.cap, window.spent, _held(window), need)
+        cap_to_text(unit, each) for each in (window.cap, _spent(window), _held(window), need)
     )
     return f"cap {cap}, spent {spent}, held {holds}, this call needs {asked} {_UNITS[unit]}"
 
 
+def _spent(window: WindowState) -> int:
+    return window.spent + window.unposted
+
+
 def _held(window: WindowState) -> int:
-    return window.in_flight + window.others_held
+    return window.held + window.others_held
 
 
 def _reset_hint(window: WindowState) -> str:
@@ -125,7 +132,7 @@ def _fields(window: WindowState) -> dict[str, str | int | None]:
         "account": budget.account,
         "unit": budget.unit,
         "cap": window.cap,
-        "spent": window.spent,
+        "spent": _spent(window),
         "held": _held(window),
         "resets_at": rfc3339(window.ends_at_us) if window.ends_at_us < FOREVER_US else None,
     }

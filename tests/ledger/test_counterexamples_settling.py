@@ -37,7 +37,7 @@ async def test_18_a_debt_not_posted_yet_is_covered_by_the_next_ask(bench: Workbe
     budget = await bench.budget(100)
     ledger = await bench.worker()
     ledger.close(await bench.hold(ledger, (budget, 32)), closing(80))
-    with pytest.raises(BudgetHeld):
+    with pytest.raises(BudgetExceeded):
         await bench.hold(ledger, (budget, 21))
     hold = await bench.hold(ledger, (budget, 20))
     (window,) = ledger.book
