@@ -12,7 +12,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,7 +116,6 @@ class Application:
 async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
     """Build one worker, run it, and stop it in the reverse order."""
     clock = SystemClock()
-    entropy = Entropy()
     database = Database(settings.database_url)
     ledger = await Ledger.start(
         database,
@@ -130,51 +129,13 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
     directory = Directory(database, ledger.budgets_changed, names)
     await directory.refresh()
     client = Client(RelayLimits())
-    router = Router(upstreams(settings), settings.aliases, unpriced(settings))
-    desk = Desk(
-        directory,
-        router,
-        ledger,
-        names,
-        Limits(settings.limits.default_output_tokens, settings.limits.min_output_tokens),
-    )
-    gate = Gate(
-        desk,
-        directory,
-        ledger,
-        client,
-        Counters(token_table),
-        clock,
-        entropy.take,
-        CallLog(sys.stderr.buffer),
-        GateLimits(settings.limits.drains, settings.limits.drain_s, settings.limits.max_reply_bytes),
-    )
+    gate = gate_of(settings, directory, ledger, client, names, clock)
     watch = Watch(gate.loop.time)
     formats: dict[str, Format] = scan(gateway.formats, "FORMAT")
     by_path = {path.encode(): each for each in formats.values() for path in each.paths}
-    principals = Principals(directory, database, clock)
-    surfaces = Surfaces(
-        self_service=SelfService(gate, database, clock, principals, formats),
-        reports=ReportDeps(database, clock, principals.anyone, gate.complete_until),
-        admin=admin_routes(
-            AdminDeps(
-                database,
-                clock,
-                os.urandom,
-                directory.changed,
-                parse_credit(settings.accounts.signup_grant, param="accounts.signup_grant"),
-                aliases=settings.aliases,
-                providers=tuple(upstream.name for upstream in router.upstreams),
-            )
-        ),
-        health=Health(gate, principals),
-    )
-    background = [
-        asyncio.create_task(gate.beat()),
-        asyncio.create_task(poll(directory)),
-        asyncio.create_task(sweep(watch)),
-        asyncio.create_task(expire(database, clock)),
-    ]
+    surfaces = surfaces_of(settings, gate, database, clock, formats)
+    loops = (gate.beat(), poll(directory), sweep(watch), expire(database, clock))
+    background = [asyncio.create_task(each) for each in loops]
     settle_garbage_collection()
     try:
         yield Plane(settings.server, watch, by_path, gate), application(surfaces)
@@ -187,6 +148,48 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
         await ledger.stop()
         await client.aclose()
         await database.stop()
+
+
+def gate_of(
+    settings: Settings, directory: Directory, ledger: Ledger, client: Client, names: NameGate, clock: Clock
+) -> Gate:
+    """The gate, with the configured limits."""
+    limits = settings.limits
+    router = Router(upstreams(settings), settings.aliases, unpriced(settings))
+    caps = Limits(limits.default_output_tokens, limits.min_output_tokens)
+    return Gate(
+        Desk(directory, router, ledger, names, caps),
+        directory,
+        ledger,
+        client,
+        Counters(token_table),
+        clock,
+        Entropy().take,
+        CallLog(sys.stderr.buffer),
+        GateLimits(limits.drains, limits.drain_s, limits.max_reply_bytes),
+    )
+
+
+def surfaces_of(
+    settings: Settings, gate: Gate, database: Database, clock: Clock, formats: Mapping[str, Format]
+) -> Surfaces:
+    """Everything that Starlette routes."""
+    principals = Principals(gate.directory, database, clock)
+    admin = AdminDeps(
+        database,
+        clock,
+        os.urandom,
+        gate.directory.changed,
+        parse_credit(settings.accounts.signup_grant, param="accounts.signup_grant"),
+        aliases=settings.aliases,
+        providers=tuple(upstream.name for upstream in gate.desk.router.upstreams),
+    )
+    return Surfaces(
+        self_service=SelfService(gate, database, clock, principals, formats),
+        reports=ReportDeps(database, clock, principals.anyone, gate.complete_until),
+        admin=admin_routes(admin),
+        health=Health(gate, principals),
+    )
 
 
 class Entropy:

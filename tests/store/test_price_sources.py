@@ -112,6 +112,7 @@ def oracle_usage(usage: dict[str, int]) -> Usage:
         output_reasoning_tokens=got("reasoning", 0),
         output_audio_tokens=got("audio_output", 0),
         output_image_tokens=got("image_output", 0),
+        output_video_tokens=got("video_output", 0),
         web_searches=got("web_search", 0),
         storage_searches=got("file_search", 0),
         code_executions=got("code_interpreter", 0),
