@@ -224,9 +224,11 @@ class Directory:
 
     def _remember(self, key: VirtualKey) -> None:
         before = self._fingerprints.get(key.id)
-        if before is not None and before != key.fingerprint:
-            self._keys.pop(before, None)
-            self._callers.pop(before, None)
+        known = self._keys.get(before) if before is not None else None
+        # A rotated key leaves its old text to a row of its own, which may have come first.
+        if known is not None and known.id == key.id and before != key.fingerprint:
+            del self._keys[known.fingerprint]
+            self._callers.pop(known.fingerprint, None)
         self._fingerprints[key.id] = key.fingerprint
         self._keys[key.fingerprint] = key
 

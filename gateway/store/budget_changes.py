@@ -128,12 +128,15 @@ def increase_window(
     now_us: int,
 ) -> Increase:
     """Raise the cap of one window; the windows after it begin with the budget's own cap again."""
-    next_number(conn, "budgets")
+    revision = next_number(conn, "budgets")
     raised = update(windows).where(windows.c.id == win, windows.c.cap <= CAP_MAX - amount)
     if conn.execute(raised.values(cap=windows.c.cap + amount, recall=windows.c.recall + 1)).rowcount != 1:
         raise BadRequest(
             "invalid_value", "No cap can be raised so far.", hint="Raise it by less.", param="amount"
         )
+    # Stamped although the budget itself stays as it is: workers read a changed budget's windows afresh.
+    owner = select(windows.c.budget).where(windows.c.id == win).scalar_subquery()
+    conn.execute(update(budgets).where(budgets.c.id == owner).values(revision=revision))
     made = Increase(increase_id, win, amount, reason, made_by, now_us)
     conn.execute(
         insert(budget_increases).values(

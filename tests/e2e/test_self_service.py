@@ -130,6 +130,7 @@ def test_a_rotated_keys_old_text_counts_as_the_key(team: Team) -> None:
     for text in (old, new):
         client = team.gateway.client(text)
         answer = client.call("POST", "/v1/chat/completions", HELLO)
+        assert answer.status == 200, answer.body
         calls.append(answer.headers["x-tollgate-call-id"])
         assert client.get("/v1/key")["id"] == made["id"]
     # Each text reads the receipts of both, and both count in the key's budget.
