@@ -48,6 +48,7 @@ class WindowState:
         "leased",
         "line",
         "low",
+        "news",
         "others_held",
         "overrun",
         "read_at_us",
@@ -79,6 +80,7 @@ class WindowState:
         self.is_refused = False  # a refusal of this window was noted under its present cap
         self.shown_held = 0  # what of this worker's is held, as last written to SQL for others to see
         self.read_at_us = 0  # when SQL's figures were last heard
+        self.news = 0  # how often they were: what was read before the last time is old
         self.used_at_us = 0  # the last admission or refusal
         self.asked_at_us = 0  # the last ask, by which the slack is doubled or halved
         self.recall_seen_at_us = 0  # when the number of the last recall was first seen
@@ -96,6 +98,7 @@ class WindowState:
 
     def heard(self, cap: int, spent: int, leased: int, now_us: int) -> None:
         """Take in figures of SQL's."""
+        self.news += 1
         self.cap, self.spent, self.leased = cap, spent, leased
         self.read_at_us = now_us
 

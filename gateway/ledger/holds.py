@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from gateway.clock import Clock
 from gateway.domain.budgets import Need, amount
 from gateway.domain.errors import Unavailable
@@ -147,6 +149,9 @@ class Holds:
                 window.held += asked
                 if window.free < window.low:
                     self._on_low(window)
+            if not window.starts_at_us <= facts.admitted_at_us < window.ends_at_us:
+                # It waited past an edge: row, sums and window must say the same hour and month.
+                facts = msgspec.structs.replace(facts, admitted_at_us=now_us)
         hold = Hold(facts, parts)
         hold.open_frame = journal.append_open(hold, Open(facts, named))
         self.open[facts.attempt] = hold

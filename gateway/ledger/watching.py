@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Final
 
@@ -95,9 +95,17 @@ class Watcher:
     async def look_at(self, windows: Iterable[WindowState]) -> None:
         """Read these windows' rows and take in what they say; raises what `store.outcomes` lists."""
         # With nothing to look at a look still tells whether the database is there.
-        ids = iter([window.id for window in windows if not window.is_rowless] or [0])
+        known = {window.id: window.news for window in windows if not window.is_rowless}
+        ids = iter(list(known) or [0])
         while chunk := list(islice(ids, CHUNK)):
-            self._returns.heard(await self._database.watch(watch, self._journal, chunk))
+            rows = await self._database.watch(watch, self._journal, chunk)
+            self._returns.heard([row for row in rows if self._is_news(row.window, known)])
+
+    def _is_news(self, window: int, known: Mapping[int, int]) -> bool:
+        """Whether nothing was heard of the window while it was read: a posting may have been quicker, and
+        what was read before it would set the window back."""
+        state = self._book.windows.get(window)
+        return state is not None and state.news == known.get(window)
 
     def _forget(self, now_us: int) -> None:
         for window in list(self._book):
