@@ -63,6 +63,11 @@ class Openings:
         await asyncio.shield(self._task(line, opening))
         return line.windows.get(opening.starts_at_us)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any are under way."""
+        return bool(self._tasks)
+
     async def quiet(self) -> None:
         """Wait for those under way."""
         while self._tasks:

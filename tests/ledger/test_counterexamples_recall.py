@@ -69,13 +69,15 @@ async def _first(bench: Workbench, waiting: list[asyncio.Task[Hold]], *ledgers: 
 async def test_14_two_calls_that_need_the_same_two_budgets_do_not_swap_halves(bench: Workbench) -> None:
     """One ask for all windows: asked one by one, each worker gets one and gives it back, for ever."""
     left, right = await bench.budget(1), await bench.budget(1)
-    one, two = await bench.worker(), await bench.worker()
+    wires = [Faulty(bench.database), Faulty(bench.database)]
+    one, two = [await bench.worker(database=wire) for wire in wires]
     waiting = [ask(bench, one, (left, 1), (right, 1)), ask(bench, two, (right, 1), (left, 1))]
     done = asyncio.ensure_future(asyncio.wait(waiting))
     await bench.together(done, one, two)
     assert sorted(task.exception() is None for task in waiting) == [False, True]
-    winner = next(task.result() for task in waiting if task.exception() is None)
-    assert [held for _, held in winner.parts] == [1, 1]
+    winner = next(number for number, task in enumerate(waiting) if task.exception() is None)
+    assert [held for _, held in waiting[winner].result().parts] == [1, 1]
+    assert wires[winner].sent.count("ask") == 1, "both in one transaction"
     await bench.audit()
 
 
@@ -104,9 +106,12 @@ async def test_15_an_answer_names_the_recall_it_had_read(bench: Workbench) -> No
     waiting = ask(bench, other, (budget, 4))
     await tick()
     await bench.settle(other)
+    assert await bench.scalar("SELECT recall FROM windows") == 1
     assert not waiting.done(), "it has recalled, and waits for an answer"
     go_on.set()
     await step
+    bench.timer.advance(0.05)
+    await tick()
     await bench.settle(other)
     assert not waiting.done(), "the old figure is not taken for an answer"
     assert (await bench.together(waiting, slow, other)).parts[0][1] == 4

@@ -109,7 +109,10 @@ async def test_09_an_ask_of_a_dead_worker_executed_after_its_journal_was_finishe
     dying = await bench.worker(database=faulty)
     faulty.faults, faulty.only = ["late"], "ask"
     asking = asyncio.ensure_future(dying.acquire(bench.facts(dying), [Need(budget, "", 80)]))
-    await bench.until(dying, lambda: faulty.late)
+    while not faulty.late:
+        await tick()
+        await dying.openings.quiet()
+        await dying.courier.step()
     asking.cancel()
     await dying.abandon()
     other = await bench.worker()
@@ -129,6 +132,11 @@ async def test_10_a_release_that_the_owner_outlives(bench: Workbench) -> None:
     window = next(iter(ledger.book))
     lease = window.lease
     assert await bench.database.write(release, ledger.journal_id, window.id) == lease
+    bench.clock.advance(6)
+    ledger.shown.refresh()
+    await bench.settle(ledger)
+    assert window.lease == 0, "its next transaction, whatever it is, tells it"
+    assert ledger.admit(bench.facts(ledger), [Need(budget, "", 1)]) is None
     ledger.close(hold, closing(40))
     await bench.settle(ledger)
     assert await bench.rows("SELECT spent, leased, released FROM windows") == [(40, 0, lease)]
@@ -186,6 +194,33 @@ async def test_17_a_refusal_is_judged_on_what_is_free_at_that_moment(bench: Work
     go_on.set()
     await step
     assert (await waiting).parts[0][1] == 60
+
+
+async def test_17_an_ask_for_more_than_is_missing_by_now_is_put_again(bench: Workbench) -> None:
+    """60 are asked for and refused; meanwhile 40 came free here, and the 20 still missing fit the cap."""
+    budget = await bench.budget(100)
+    faulty = Faulty(bench.database)
+    ledger = await bench.worker(database=faulty)
+    first, _ = [await bench.hold(ledger, (budget, amount)) for amount in (50, 30)]
+    in_flight, go_on = asyncio.Event(), asyncio.Event()
+
+    async def gate(name: str) -> None:
+        if name == "ask" and not in_flight.is_set():
+            in_flight.set()
+            await go_on.wait()
+
+    faulty.gate = gate
+    waiting = asyncio.ensure_future(ledger.acquire(bench.facts(ledger), [Need(budget, "", 60)]))
+    await tick()
+    step = asyncio.ensure_future(ledger.courier.step())
+    await in_flight.wait()
+    ledger.close(first, closing(10))
+    assert not waiting.done()
+    go_on.set()
+    await step
+    hold = await bench.driven(ledger, waiting)
+    assert hold.parts[0][1] == 60
+    await bench.audit()
 
 
 async def test_17_a_refusal_is_judged_in_the_window_of_that_moment(bench: Workbench) -> None:

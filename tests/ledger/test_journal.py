@@ -92,6 +92,20 @@ async def test_31_a_segment_begins_when_the_old_one_is_on_disk(bench: Workbench)
     assert kinds(segments(ledger.journal.folder)[1]) == [HEADER]
 
 
+async def test_31_a_segment_goes_on_while_its_end_is_not_on_disk(bench: Workbench) -> None:
+    """Written while the fsync ran, the end of the old segment is not covered by it."""
+    ledger = await bench.worker(max_journal_bytes=SMALL)
+    await fill(bench, ledger)
+    syncing = asyncio.ensure_future(ledger.journal.sync())
+    await asyncio.sleep(0)
+    assert ledger.admit(bench.facts(ledger), []) is not None
+    ledger.journal.flush()
+    await syncing
+    assert len(segments(ledger.journal.folder)) == 1
+    await ledger.journal.sync()
+    assert len(segments(ledger.journal.folder)) == 2
+
+
 async def test_31_what_was_written_while_the_disk_was_busy_goes_to_the_new_segment(bench: Workbench) -> None:
     """A journal that never rests is held for one fsync, at twice its segment's size."""
     ledger = await bench.worker(max_journal_bytes=SMALL)

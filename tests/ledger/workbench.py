@@ -189,11 +189,15 @@ class Workbench:
     async def settle(self, ledger: Ledger) -> None:
         """Let everything under way come to its end: openings, the journal's disk, every errand."""
         await tick()
-        await ledger.openings.quiet()
-        await tick()
         await ledger.journal.sync()
-        while await ledger.courier.step() or ledger.poster.is_reading:
-            await ledger.poster.quiet()
+        while True:
+            while await ledger.courier.step() or ledger.poster.is_reading:
+                await ledger.poster.quiet()
+            await tick()
+            if not ledger.openings.is_busy:
+                return
+            await ledger.openings.quiet()
+            await tick(10)
 
     async def until(self, ledger: Ledger, condition: Callable[[], object]) -> None:
         """Settle until something is so."""
