@@ -24,13 +24,15 @@ from gateway.gate.directory import Applicable, Caller, Directory
 from gateway.gate.inbound import InboundCall, asked_of_gateway
 from gateway.gate.plans import Plan, Router
 
-__all__ = ["Desk", "Headrooms", "Limits", "Offer"]
+__all__ = ["FALLBACK", "Desk", "Headrooms", "Limits", "Offer"]
 
 # A call that named no cap may hold at most this part of what a budget has left, so that one call does not
 # starve the rest; never less than what `min_output_tokens` cost.
 SHARE_OF_HEADROOM = 8
 # Minute and hour token limits hold this much output and settle after.
 RATE_OUTPUT_TOKENS = 1_024
+# Flags a call that a spent budget moved to its cheaper model.
+FALLBACK = "fallback"
 # English prose has about four bytes a token, code and other scripts fewer.
 BYTES_PER_TOKEN = 3
 
@@ -99,6 +101,15 @@ class Desk:
             intent = msgspec.structs.replace(intent, input_bound=bound)
         return self._offer(
             offer.caller, offer.inbound, intent, offer.plan, offer.scope, offer.budgets, offer.admitted_at_us
+        )
+
+    def instead(self, offer: Offer, model: str) -> Offer:
+        """The same call on another model, quoted anew: what an exhausted budget falls back to."""
+        plan = self.plan(offer.caller, model, offer.inbound.format.name, offer.admitted_at_us)
+        plan = replace(plan, flags=(*plan.flags, FALLBACK))
+        scope, budgets = offer.caller.scope(plan.provider, plan.model, offer.scope.end_user, offer.scope.tags)
+        return self._offer(
+            offer.caller, offer.inbound, offer.intent, plan, scope, budgets, offer.admitted_at_us
         )
 
     def fits(self, offer: Offer) -> bool:

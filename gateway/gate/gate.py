@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from gateway.clock import Clock
 from gateway.domain.budgets import Budget
 from gateway.domain.costing import cost
-from gateway.domain.errors import GatewayError, Unavailable
+from gateway.domain.errors import BudgetExceeded, GatewayError, Unavailable
 from gateway.domain.ids import attempt_id, call_id_under, call_prefix
 from gateway.domain.prices import RateCard
 from gateway.domain.usage import Usage
@@ -150,15 +150,38 @@ class Gate:
         )
 
     async def acquire(self, offer: Offer, call: str) -> tuple[Offer, Hold]:
-        """Hold what a call needs when the leases at hand do not cover it; raise the refusal that applies."""
+        """Hold what a call needs when the leases at hand do not cover it; raise the refusal that applies.
+
+        Where a spent budget names a cheaper model, the call is quoted for that one and tried once more.
+        """
         self._waiting[call] = offer.admitted_at_us
         try:
-            offer = await self.judged_well(offer)
-            return offer, await self.ledger.acquire(self.facts(offer, call), offer.needs)
+            try:
+                return await self._held(offer, call)
+            except BudgetExceeded as spent:
+                cheaper = self._cheaper(offer, spent)
+                if cheaper is None:
+                    raise
+                return await self._held(cheaper, call)
         except GatewayError as error:
             raise for_caller(error, offer.caller) from None
         finally:
             del self._waiting[call]
+
+    async def _held(self, offer: Offer, call: str) -> tuple[Offer, Hold]:
+        offer = await self.judged_well(offer)
+        return offer, await self.ledger.acquire(self.facts(offer, call), offer.needs)
+
+    def _cheaper(self, offer: Offer, spent: BudgetExceeded) -> Offer | None:
+        """The call on the model that the spent budget falls back to; None where it may not or cannot."""
+        budget = self.directory.budget(str(spent.fields["budget_id"]))
+        if budget is None or budget.fallback is None:
+            return None
+        try:
+            return self.desk.instead(offer, budget.fallback)
+        except GatewayError as error:
+            logger.warning("budget %s cannot fall back to %s: %s", budget.id, budget.fallback, error)
+            return None
 
     async def judged_well(self, offer: Offer) -> Offer:
         """The offer by all that can be known, for a call that may wait a moment.

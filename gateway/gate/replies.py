@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gateway.domain.errors import UpstreamFailed
 from gateway.domain.money import format_usd
 from gateway.formats.refusals import render
-from gateway.gate.admission import Offer
+from gateway.gate.admission import FALLBACK, Offer
 from gateway.gate.answers import Answer
 from gateway.gate.inbound import Headers, InboundCall, header
 from gateway.gate.settlement import Settlement
@@ -49,6 +49,8 @@ def call_headers(offer: Offer, call_id: str, answer: Answer, left: Remaining) ->
     headers.append((b"x-tollgate-call-id", call_id.encode()))
     if offer.is_clamped:
         headers.append((b"x-tollgate-max-tokens", b"%d" % offer.output_cap))
+    if FALLBACK in offer.plan.flags:
+        headers.append((b"x-tollgate-model", offer.plan.upstream_model.encode()))
     if left.nano is not None:
         headers.append((b"x-tollgate-budget-remaining-usd", format_usd(left.nano).encode()))
     for unit, limit, remaining, reset_s in left.limits:
