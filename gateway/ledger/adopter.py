@@ -26,6 +26,7 @@ from gateway.ledger.files import (
     reunite,
     try_lock,
 )
+from gateway.ledger.identity import Place
 from gateway.ledger.records import VERSION
 from gateway.store.engine import POST
 from gateway.store.journals import SerialMoved, posted_of
@@ -44,22 +45,13 @@ KEEP_BYTES: Final = 4 << 30
 class Adopter:
     """Adopts the dead journals of one data directory."""
 
-    def __init__(
-        self,
-        parent: Path,
-        own: str,
-        database: Accounting,
-        database_id: str,
-        boot_id: str,
-        host: str,
-        clock: Clock,
-    ) -> None:
-        self._parent = parent
+    def __init__(self, place: Place, own: str, database: Accounting, database_id: str, clock: Clock) -> None:
+        """`own` is this worker's journal; those of another database than `database_id` are left alone."""
+        self._place = place
+        self._parent = place.journals
         self._own = own
         self._database = database
         self._database_id = database_id
-        self._boot_id = boot_id
-        self._host = host
         self._clock = clock
         self._in_hand: asyncio.Future[None] | None = None
         self.adopted = 0  # journals taken to their end
@@ -109,7 +101,8 @@ class Adopter:
             return None
         try:
             found = await self._whole(folder, found)
-            adoption = Adoption(self._database, folder, found, self._boot_id, self._host, self._clock)
+            boot_id, host = self._place.boot_id, self._place.host
+            adoption = Adoption(self._database, folder, found, boot_id, host, self._clock)
             await adoption.run()
         except (DatabaseFailed, DatabaseUnknown, SerialMoved) as error:
             logger.warning("journal %s waits to be adopted: %s", folder.name, error)
@@ -137,7 +130,11 @@ class Adopter:
         """At the start: finished journals that the database has forgotten, for it was restored, come back."""
         loop = asyncio.get_running_loop()
         kept = await loop.run_in_executor(None, kept_journals, self._parent)
-        known = await self._database.account(POST, posted_of, list(kept))
+        try:
+            known = await self._database.account(POST, posted_of, list(kept))
+        except (DatabaseFailed, DatabaseUnknown) as error:
+            logger.warning("whether the database was restored is not known: %s", error)
+            return
         for journal, posted in kept.items():
             if known.get(journal, 0) < posted:
                 logger.error(

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from gateway.clock import Clock
 from gateway.domain.budgets import amount
-from gateway.ledger.courier import Accounting, Errand, deliver
+from gateway.ledger.courier import Accounting, Errand, ErrandFailed, deliver
 from gateway.ledger.entries import Postable
 from gateway.ledger.files import Replay, append_frames, read_postable
 from gateway.ledger.finishing import Finisher
@@ -34,8 +34,8 @@ from gateway.ledger.records import (
     interrupted,
 )
 from gateway.store.engine import POST
-from gateway.store.journals import FINISHED, Finished, SerialMoved, Standing, register, resync, revive
-from gateway.store.outcomes import DatabaseAway, DatabaseUnknown
+from gateway.store.journals import FINISHED, Finished, Standing, register, resync, revive
+from gateway.store.outcomes import DatabaseRefused
 from gateway.store.posting import posted_attempts
 
 __all__ = ["Adoption", "close_parts"]
@@ -130,10 +130,8 @@ class Adoption:
         """One transaction; returns how far the serial moved."""
         try:
             result = await deliver(self._database, errand, self.journal, serial, self._clock.now_us())
-        except (DatabaseAway, DatabaseUnknown, SerialMoved):
-            raise
-        except Exception as error:
-            # Refused, or impossible to send: the finisher looks for the record that is to blame.
+        except (DatabaseRefused, ErrandFailed) as error:
+            # The finisher looks for the record that is to blame.
             errand.failed(error)
             return 0
         errand.heard(result)

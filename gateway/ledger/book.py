@@ -204,5 +204,11 @@ class Book:
         if not line.windows and not line.waiting:
             self.lines.pop((line.budget.id, line.subject), None)
 
+    def tidy(self) -> None:
+        """Drop lines that have no window and nobody waiting."""
+        for key, line in list(self.lines.items()):
+            if not line.windows and not line.waiting:
+                del self.lines[key]
+
     def __iter__(self) -> Iterator[WindowState]:
         return iter(self.windows.values())

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from gateway.clock import Clock
 from gateway.ledger.timer import Timer
 from gateway.store.journals import FINISHED, SerialMoved, Standing, begin, register, resync
-from gateway.store.outcomes import DatabaseAway, DatabaseFailed, DatabaseUnknown
+from gateway.store.outcomes import DatabaseAway, DatabaseFailed, DatabaseRefused, DatabaseUnknown
 
-__all__ = ["Accounting", "Courier", "Errand", "Identity", "Source", "deliver"]
+__all__ = ["Accounting", "Courier", "Errand", "ErrandFailed", "Identity", "Source", "deliver"]
 
 T = TypeVar("T")
 
@@ -60,6 +61,10 @@ class Errand(NamedTuple):
     failed: Callable[[Exception], None]
     sync_to: int = 0
     prepare: Callable[[], Any] | None = None
+
+
+class ErrandFailed(Exception):
+    """An errand's own work went wrong; nothing happened, and the same will go wrong again."""
 
 
 class Source(Protocol):
@@ -187,9 +192,7 @@ class Courier:
         except DatabaseAway as away:
             errand.failed(away)
             self._gone(str(away))
-        except Exception as error:
-            # The body's own fault (a value no driver can send, say) rolled the transaction back. The
-            # courier must live: whoever sent the errand decides what to do about it.
+        except (DatabaseRefused, ErrandFailed) as error:
             errand.failed(error)
         else:
             self.serial = serial + 1
@@ -244,7 +247,7 @@ async def deliver(database: Accounting, errand: Errand, journal: str, serial: in
     """Carry out one errand as the journal's next transaction; raises what became of it otherwise."""
     args = errand.args
     if errand.prepare is not None:
-        made = await asyncio.get_running_loop().run_in_executor(None, errand.prepare)
+        made = await asyncio.get_running_loop().run_in_executor(None, _guarded, errand.prepare)
         args = (*args, made)
     return await database.account(errand.rank, _in_turn, journal, serial, now_us, errand.body, args)
 
@@ -254,7 +257,18 @@ def _in_turn(
 ) -> T:
     """The body of every errand's transaction: the serial first."""
     begin(conn, journal, serial, now_us)
-    return body(conn, *args)
+    return _guarded(body, conn, *args)
+
+
+def _guarded(work: Callable[..., T], *args: Any) -> T:
+    """Do an errand's own work. What it finds wrong itself (a value no driver can send, a record it cannot
+    read) is a failure of the errand, not of the courier: nothing of it was committed."""
+    try:
+        return work(*args)
+    except DBAPIError:
+        raise
+    except Exception as error:
+        raise ErrandFailed(f"{type(error).__name__}: {error}") from error
 
 
 def _stand(conn: Connection, identity: Identity, is_new: bool, now_us: int) -> Standing | None:

@@ -11,36 +11,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from gateway.clock import Clock
 from gateway.domain.budgets import Budget, Need
 from gateway.domain.ids import JOURNAL_BYTES, new_id
 from gateway.ledger import refusals
-from gateway.ledger.adopter import Adopter
-from gateway.ledger.asks import Asks, Waiter
-from gateway.ledger.book import FOREVER_US, Book, WindowState
+from gateway.ledger.asks import Waiter
+from gateway.ledger.beats import Beats
+from gateway.ledger.book import WindowState
 from gateway.ledger.correcting import correction
-from gateway.ledger.courier import Accounting, Courier
-from gateway.ledger.courier import Identity as CourierIdentity
+from gateway.ledger.courier import Accounting
 from gateway.ledger.entries import Postable
 from gateway.ledger.finishing import Finisher
-from gateway.ledger.holds import Hold, Holds, Pending
-from gateway.ledger.identity import Place, find_place, journal_id
+from gateway.ledger.holds import Hold, Pending
+from gateway.ledger.identity import find_place, journal_id
 from gateway.ledger.journal import AfterWrite, Journal
-from gateway.ledger.openings import Openings, rows_of
-from gateway.ledger.poster import RECENT, Poster
-from gateway.ledger.records import VERSION, CallFacts, Close, Closing, Correct, Header, PostedPart, decode
-from gateway.ledger.returns import Returns, Shown
+from gateway.ledger.machinery import FINISHED_BY_OTHERS, Machinery
+from gateway.ledger.poster import RECENT
+from gateway.ledger.records import VERSION, CallFacts, Closing, Correct, Header, decode
+from gateway.ledger.telling import Balance, Health, Unposted, balance_of, health_of, unposted_of
 from gateway.ledger.timer import SystemTimer, Timer
-from gateway.ledger.watching import Watcher
 from gateway.store.claims import expire_claims
 from gateway.store.corrections import booked
 from gateway.store.engine import ADMIN, ASK
-from gateway.store.journals import Standing, database_id
+from gateway.store.journals import database_id
 from gateway.store.outcomes import DatabaseFailed, DatabaseUnknown
 from gateway.store.windows import forget_rate_windows
 
@@ -51,152 +48,57 @@ logger: Final = logging.getLogger("tollgate.ledger")
 POLL_S: Final = 0.25
 SHOW_S: Final = 1.0
 ADOPT_S: Final = 5.0
+TIDY_S: Final = 600.0
 # Figures read longer ago than this are not told as if they were of now.
 STALE_US: Final = 5_000_000
-TIDY_S: Final = 600.0
 # Longer than a journal that names them may wait to be posted.
 KEEP_RATES_US: Final = 7 * 86_400_000_000
 # How much longer than `wait_s` a call waits for a transaction that is under way.
 LAST_WORD_S: Final = 1.0
 
 
-class Balance(NamedTuple):
-    """A window's figures in the budget's unit. `held` is this worker's own exactly, others' at most a second
-    old; `free` is what can still be held. `resets_at_us` is None for a lifetime."""
-
-    cap: int
-    spent: int
-    held: int
-    resets_at_us: int | None
-
-    @property
-    def free(self) -> int:
-        """What is left; negative after an overrun."""
-        return self.cap - self.spent - self.held
-
-
-class Unposted(NamedTuple):
-    """A call that has ended and is not in SQL yet: (window, charged, held) of each window in `windows`."""
-
-    facts: CallFacts
-    closing: Closing
-    windows: Sequence[PostedPart]
-
-
-class Health(NamedTuple):
-    """What an operator should know."""
-
-    database_away_since_us: int | None
-    database_reason: str
-    journal_bytes: int
-    journal_limit_bytes: int
-    journal_failure: str
-    unposted: int
-    quarantined: int
-    waiting: int
-    adopted: int
-    to_adopt: Sequence[str]
-    foreign_journals: Sequence[str]
-    is_finished: bool
-
-
 class Ledger:
-    """Made by `Ledger.start`."""
+    """Made by `Ledger.start`. Its parts are public, for whoever drives or looks at one step of it."""
 
     def __init__(
         self,
+        parts: Machinery,
         database: Accounting,
-        place: Place,
-        journal: Journal,
-        journal_bytes: bytes,
+        own: bytes,
         random_bytes: Callable[[int], bytes],
         clock: Clock,
         timer: Timer,
         wait_s: float,
-        max_records: int,
     ) -> None:
+        """`own` is the journal's id as bytes."""
+        self._parts = parts
         self._database = database
-        self._place = place
         self._random_bytes = random_bytes
         self._clock = clock
         self._timer = timer
         self._wait_s = wait_s
-        self.journal = journal
-        self._courier_task: asyncio.Task[None] | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._beats = Beats(timer)
+        self._carrying = Beats(timer)
         self._is_stopping = False
-        self._finisher: Finisher | None = None  # once it stops
-        header = journal.header
-        self.journal_id = header.journal
-        self.journal_bytes = journal_bytes  # the same as it goes into call ids
-        self.book = Book()
-        self.holds = Holds(self.book, journal, clock)
-        self.courier = Courier(
-            database,
-            CourierIdentity(header.journal, header.data_dir, place.host),
-            clock,
-            timer,
-            posted=lambda: self.poster.posted,
-            synced=journal.synced,
-            on_resync=self._resynced,
-            on_finished=self._was_finished,
-        )
-        wake = self.courier.wake
-        self.openings = Openings(self.book, database, clock, timer)
-        self.shown = Shown(
-            self.book,
-            header.journal,
-            clock,
-            wake=wake,
-            last_word_us=lambda: self.courier.heard_at_us,
-        )
-        self.asks = Asks(
-            self.book,
-            self.holds,
-            header.journal,
-            clock,
-            timer,
-            wake=wake,
-            open_windows=self.openings.present,
-            on_refused=self.shown.refused,
-            is_away=lambda: self.is_away,
-        )
-        self.returns = Returns(self.book, header.journal, clock, last_seq=lambda: journal.seq, wake=wake)
-        self.poster = Poster(
-            self.book,
-            journal,
-            clock,
-            wake=wake,
-            resync=self.courier.drift,
-            rows=partial(rows_of, database),
-            recent=max_records,
-        )
-        self.watcher = Watcher(
-            self.book, header.journal, database, clock, self.openings, self.asks, self.returns, wake
-        )
-        self.adopter = Adopter(
-            place.journals,
-            header.journal,
-            database,
-            header.database,
-            place.boot_id,
-            place.host,
-            clock,
-        )
-        journal.attach(self.holds.withdrawn, wake)
-        self.holds.attach(
-            on_pending=self.poster.add,
-            on_freed=self.asks.serve,
-            on_low=self.asks.low,
-            on_short=self.asks.ahead,
-        )
-        self.courier.attach([self.asks, self.returns, self.shown, self.poster])
+        self.journal_id = parts.journal.header.journal
+        self.journal_bytes = own  # the same, as it goes into call ids
+        self.journal = parts.journal
+        self.book = parts.book
+        self.holds = parts.holds
+        self.courier = parts.courier
+        self.openings = parts.openings
+        self.asks = parts.asks
+        self.returns = parts.returns
+        self.shown = parts.shown
+        self.poster = parts.poster
+        self.watcher = parts.watcher
+        self.adopter = parts.adopter
         # The hot path, without a call between.
-        self.admit = self.holds.admit
-        self.close = self.holds.close
-        self.check = self.holds.check
-        self.grow = self.holds.grow
-        self.after_write: Callable[[AfterWrite], None] = journal.after_write
+        self.admit = parts.holds.admit
+        self.close = parts.holds.close
+        self.check = parts.holds.check
+        self.grow = parts.holds.grow
+        self.after_write: Callable[[AfterWrite], None] = parts.journal.after_write
 
     # Starting and stopping.
 
@@ -231,7 +133,8 @@ class Ledger:
         own = random_bytes(JOURNAL_BYTES)
         header = Header(journal_id(own), place.data_dir, name, place.boot_id, VERSION)
         journal = await Journal.create(place.journals, header, limit_bytes=max_journal_bytes, timer=timer)
-        ledger = cls(database, place, journal, own, random_bytes, clock, timer, wait_s, max_records)
+        parts = Machinery(database, place, journal, clock, timer, max_records)
+        ledger = cls(parts, database, own, random_bytes, clock, timer, wait_s)
         await ledger.courier.resync()
         await ledger.adopter.bring_back()
         await ledger.adopter.adopt_all()
@@ -240,39 +143,17 @@ class Ledger:
         return ledger
 
     def _run(self) -> None:
-        self._courier_task = asyncio.create_task(self._supervised(self.courier.run))
-        self._tasks = [
-            asyncio.create_task(work)
-            for work in (
-                self._supervised(self.journal.run),
-                self._beat(POLL_S, self.watcher.poll),
-                self._beat(SHOW_S, self._show),
-                self._beat(ADOPT_S, self.adopter.adopt_all),
-                self._beat(TIDY_S, self.tidy),
-            )
-        ]
-
-    async def _beat(self, every_s: float, step: Callable[[], Awaitable[None]]) -> None:
-        async def beat() -> None:
-            while True:
-                await self._timer.pause(every_s)
-                await step()
-
-        await self._supervised(beat)
-
-    async def _supervised(self, run: Callable[[], Awaitable[None]]) -> None:
-        """Run for ever; a defect is logged and the loop goes on, for the calls in flight need it."""
-        while True:
-            try:
-                await run()
-                return
-            except Exception:
-                logger.exception("the ledger's background work failed and begins again")
-                await self._timer.pause(1.0)
+        self._carrying.run(self.courier.run)
+        self._beats.run(self.journal.run)
+        self._beats.every(POLL_S, self.watcher.poll)
+        self._beats.every(SHOW_S, self._show)
+        self._beats.every(ADOPT_S, self.adopter.adopt_all)
+        self._beats.every(TIDY_S, self.tidy)
 
     async def tidy(self) -> None:
         """Forget what nobody needs any more: old segments, claims past their time, minutes long gone."""
         now_us = self._clock.now_us()
+        self.book.tidy()
         await self.adopter.prune()
         try:
             await self._database.account(ADMIN, expire_claims, now_us)
@@ -313,11 +194,8 @@ class Ledger:
 
     async def _end_background(self) -> None:
         """End the beats. Nobody is cut off with a transaction under way or a dead worker's file in hand."""
-        if self._courier_task is not None:
-            await self._courier_task
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._carrying.ended()
+        await self._beats.stop()
         await self.adopter.quiet()
 
     async def _finish(self, limit_s: float) -> bool:
@@ -333,11 +211,7 @@ class Ledger:
         while not self.poster.is_nearly_done and not deadline.done():
             await self.poster.quiet()
             await self._step(deadline)
-        finisher = self._finisher = Finisher(self.journal_id, "finished", self._clock)
-        finisher.leased({window.id: window.lease for window in self.book if not window.is_rowless})
-        finisher.feed(
-            [Postable(each.seq, each.frame) for each in self.poster.pending], True, self.poster.rows
-        )
+        finisher = self._parts.finisher = self._finisher()
         self.courier.attach([finisher])
         while not finisher.is_done and not self.courier.is_finished and not deadline.done():
             await self._step(deadline)
@@ -348,26 +222,12 @@ class Ledger:
         await self.courier.step()
         await self.courier.back_off(deadline)
 
-    def _resynced(self, standing: Standing) -> None:
-        """How SQL says this journal stands, after an outcome that was not heard: one step of the loop."""
-        if self._finisher is not None:
-            self._finisher.resynced(standing)
-            return
-        self.poster.advance(standing.posted)
-        for state in self.book:
-            if not state.is_rowless:
-                state.lease, state.answered = standing.leases.get(state.id, (0, 0))
-                state.returning = 0
-        self.returns.resynced(standing.leases)
-        self.asks.resume()
-
-    def _was_finished(self) -> None:
-        logger.critical(
-            "journal %s was finished, or its database restored, while this worker lives: it must not go on",
-            self.journal_id,
-        )
-        self.journal.refuse("its journal was finished by somebody else")
-        self.asks.refuse_all(refusals.away("this worker's journal was finished by somebody else"))
+    def _finisher(self) -> Finisher:
+        finisher = Finisher(self.journal_id, "finished", self._clock)
+        finisher.leased({window.id: window.lease for window in self.book if not window.is_rowless})
+        left = [Postable(each.seq, each.frame) for each in self.poster.pending]
+        finisher.feed(left, is_last=True, rows=self.poster.rows)
+        return finisher
 
     # The slow way in.
 
@@ -379,7 +239,7 @@ class Ledger:
         if self._is_stopping:
             raise refusals.stopping()
         if self.courier.is_finished:
-            raise refusals.away("this worker's journal was finished by somebody else")
+            raise refusals.away(FINISHED_BY_OTHERS)
         waiter = self.asks.join(facts, needs)
         try:
             await self._wait(waiter)
@@ -422,18 +282,18 @@ class Ledger:
     def headroom(self, budget: Budget, subject: str) -> Balance | None:
         """The present window's figures as far as this worker knows; None when it has not used it lately."""
         window = self._known(budget, subject, self._clock.now_us())
-        return None if window is None else _balance(window)
+        return None if window is None else balance_of(window)
 
     def left(self, budget: Budget, subject: str, now_us: int) -> int | None:
         """What of the present window can still be held, None when this worker has not used it lately."""
         window = self._known(budget, subject, now_us)
-        return None if window is None else _balance(window).free
+        return None if window is None else balance_of(window).free
 
     def _known(self, budget: Budget, subject: str, now_us: int) -> WindowState | None:
         line = self.book.lines.get((budget.id, subject))
         window = None if line is None else line.at(budget, now_us)
         is_fresh = window is not None and now_us - window.read_at_us <= STALE_US
-        return window if is_fresh or self.is_away else None
+        return window if is_fresh or self._parts.is_away else None
 
     async def balance(self, budget: Budget, subject: str) -> Balance:
         """The present window's figures, its row read now."""
@@ -443,7 +303,7 @@ class Ledger:
         if window is None:
             raise refusals.away(self.courier.away_reason)
         await self.watcher.look_at([window])
-        return _balance(window)
+        return balance_of(window)
 
     def budgets_changed(self, budgets: Sequence[str]) -> None:
         """Budgets were changed or deleted: their windows are read at the next poll, as always."""
@@ -469,51 +329,17 @@ class Ledger:
 
     def unposted(self, call: str) -> list[Unposted]:
         """The ended attempts of a call that are not in SQL yet, in order."""
-        found = []
-        for pending in self.poster.of_call(call):
-            close = decode(pending.frame)
-            if isinstance(close, Close):
-                found.append(Unposted(close.facts, close.closing, close.parts))
-        return found
-
-    @property
-    def is_away(self) -> bool:
-        """Whether the database did not come along the last time somebody tried."""
-        return self.courier.away_since_us is not None or self.watcher.away_since_us is not None
+        return unposted_of(self.poster.of_call(call))
 
     @property
     def health(self) -> Health:
         """How it stands with the database, the journal and what dead workers left."""
-        journal, courier = self.journal, self.courier
-        away = [since for since in (courier.away_since_us, self.watcher.away_since_us) if since is not None]
-        return Health(
-            database_away_since_us=min(away, default=None),
-            database_reason=courier.away_reason or self.watcher.away_reason,
-            journal_bytes=journal.used_bytes,
-            journal_limit_bytes=journal.limit_bytes,
-            journal_failure=str(journal.failure or ""),
-            unposted=self.poster.unposted,
-            quarantined=self.poster.quarantined,
-            waiting=self.asks.waiting,
-            adopted=self.adopter.adopted,
-            to_adopt=sorted(self.adopter.waiting),
-            foreign_journals=sorted(self.adopter.foreign),
-            is_finished=courier.is_finished,
-        )
+        return health_of(self._parts)
 
 
 def _corrects(pending: Pending, attempt: str) -> bool:
     record = decode(pending.frame)
     return isinstance(record, Correct) and record.facts.attempt == attempt
-
-
-def _balance(window: WindowState) -> Balance:
-    return Balance(
-        cap=window.cap,
-        spent=window.spent,
-        held=window.in_flight + window.others_held,
-        resets_at_us=None if window.ends_at_us >= FOREVER_US else window.ends_at_us,
-    )
 
 
 def _void(now_us: int) -> Closing:
