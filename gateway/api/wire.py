@@ -69,6 +69,7 @@ def _status_line(status: int) -> bytes:
 
 # Whatever three digits an upstream sends are sent on.
 STATUS_LINES = {status: _status_line(status) for status in range(100, 1000)}
+VERSIONS = ("1.1", "1.0")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 # A body has `body_timeout_s` for each so many bytes: a byte now and then is no progress.
@@ -234,16 +235,19 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._is_deaf:
             return
         self._wait(self._plane.bounds.body_timeout_s)
+        version = self.parser.get_http_version()
         if self.parser.get_method() == b"POST":
             self._format = self._plane.formats.get(self._path())
         if in_head > self._plane.bounds.max_header_bytes and self._is_head_too_large():
             self._refuse(head_too_large(self._plane.bounds))
         elif self._announced_bytes() > self._plane.bounds.max_body_bytes:
             self._refuse(body_too_large(self._plane.bounds))
+        elif version not in VERSIONS:
+            self._refuse(not_http())
         elif self._format is None:
             super().on_headers_complete()
         else:
-            self._is_chunked = self.parser.get_http_version() == "1.1"
+            self._is_chunked = version == "1.1"
             self._keeps_alive = self._is_chunked and self.parser.should_keep_alive()
             if self.expect_100_continue:
                 self.transport.write(CONTINUE)

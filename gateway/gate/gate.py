@@ -48,6 +48,7 @@ logger = logging.getLogger("tollgate.gate")
 
 CHECKPOINT_EVERY_S = 0.2
 US_PER_S = 1_000_000
+LEARN_TRIES = 5
 # Trace headers make every head its own; then keeping them is no use, and costs no more than this.
 HEADS_KEPT = 1024
 
@@ -201,11 +202,14 @@ class Gate:
         return offer
 
     async def _learn(self, budgets: Sequence[Applicable]) -> None:
-        try:
-            for budget, subject in budgets:
-                await self.standing(budget, subject)
-        except Unavailable:
-            pass  # then nothing can be leased either, and that is what the call will be told
+        """Make known what these budgets have left; a database that is away is asked a few times."""
+        for _ in range(LEARN_TRIES):
+            try:
+                for budget, subject in budgets:
+                    await self.standing(budget, subject)
+                return
+            except Unavailable:
+                continue  # a try takes a tenth of a second; after the last, leasing will tell why it fails
 
     async def standing(self, budget: Budget, subject: str) -> Balance:
         """A window's figures read now or, while the database is away, as last heard; raises Unavailable."""
