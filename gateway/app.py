@@ -61,6 +61,7 @@ logger = logging.getLogger("tollgate")
 POLL_EVERY_S = 0.25
 SWEEP_EVERY_S = 1.0
 EXPIRE_EVERY_S = 5.0
+SWITCH_S = 0.001
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -136,7 +137,7 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
     surfaces = surfaces_of(settings, gate, database, clock, formats)
     loops = (gate.beat(), poll(directory), sweep(watch), expire(database, clock))
     background = [asyncio.create_task(each) for each in loops]
-    settle_garbage_collection()
+    settle_interpreter()
     try:
         yield Plane(settings.server, watch, by_path, gate), application(surfaces)
     finally:
@@ -211,7 +212,7 @@ class Entropy:
         return taken
 
 
-def settle_garbage_collection() -> None:
+def settle_interpreter() -> None:
     """Keep the collector away from what lives as long as the worker (prices, code), and let it come seldom.
 
     Calls leave few cycles behind; with the defaults it walked the price table for ever: 15 % of a call.
@@ -219,6 +220,8 @@ def settle_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
+    # The posting thread may keep the interpreter for no longer than this while a call waits for it.
+    sys.setswitchinterval(SWITCH_S)
 
 
 async def poll(directory: Directory) -> None:

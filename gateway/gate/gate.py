@@ -47,6 +47,7 @@ __all__ = ["Gate", "GateLimits"]
 logger = logging.getLogger("tollgate.gate")
 
 CHECKPOINT_EVERY_S = 0.2
+CHECKPOINTS_AT_ONCE = 8
 US_PER_S = 1_000_000
 LEARN_TRIES = 5
 # Trace headers make every head its own; then keeping them is no use, and costs no more than this.
@@ -408,11 +409,18 @@ class Gate:
             await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def beat(self) -> None:
-        """Checkpoint the streams in flight and write the log, for ever."""
+        """Checkpoint the streams in flight and write the log, for ever.
+
+        Every stream has its turn each 200 ms, a few at a time: counting what 300 of them relayed takes
+        20 ms, and no call may wait for that.
+        """
         while True:
-            await asyncio.sleep(CHECKPOINT_EVERY_S)
-            for exchange in tuple(self.streams):
-                exchange.checkpoint()
+            streams = tuple(self.streams)
+            pause_s = CHECKPOINT_EVERY_S / max(1, -(-len(streams) // CHECKPOINTS_AT_ONCE))
+            for at in range(0, len(streams) or 1, CHECKPOINTS_AT_ONCE):
+                for exchange in streams[at : at + CHECKPOINTS_AT_ONCE]:
+                    exchange.checkpoint()
+                await asyncio.sleep(pause_s)
             self._complete_until_us = self._own_calls_complete_until()
             self._log.flush()
 
