@@ -111,7 +111,6 @@ class ScriptedUpstream:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
-            sock.settimeout(_PATIENCE_S)
             self._open.append(sock)
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
@@ -126,6 +125,8 @@ class ScriptedUpstream:
                     return
         except OSError:
             pass  # the gateway left, as it may
+        finally:
+            sock.close()
 
     def _perform(self, sock: socket.socket, script: Sequence[Step]) -> bool:
         for step in script:
