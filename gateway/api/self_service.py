@@ -94,7 +94,9 @@ class SelfService:
                 "invalid_value", f"There is no format {name[:64]!r}.", hint=f"One of {known}.", param="format"
             )
         inbound = InboundCall(wire_format, wire_format.paths[0], request.headers.raw, await request.body())
-        offer = await self._gate.judged_well(self._gate.desk.offer(caller, inbound, self._clock.now_us()))
+        offer = await self._gate.waiting_room.judged_well(
+            self._gate.desk.offer(caller, inbound, self._clock.now_us())
+        )
         return json_response(
             {
                 "object": "estimate",
@@ -201,7 +203,7 @@ class SelfService:
 
     async def _standing(self, caller: Caller, budget: Budget, of: str) -> dict[str, Any]:
         """A budget's figures; of one above the key's own account only name and reset are its business."""
-        state = await self._gate.standing(budget, of)
+        state = await self._gate.waiting_room.standing(budget, of)
         shown = {"name": budget.name, "resets_at": _instant(state.resets_at_us)}
         if not caller.sees(budget.id):
             return shown

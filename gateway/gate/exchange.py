@@ -138,7 +138,7 @@ class Exchange:
             self._reserved(offer, hold)
 
     async def _acquire(self, offer: Offer) -> None:
-        self._reserved(*await self._gate.acquire(offer, self.call_id))
+        self._reserved(*await self._gate.waiting_room.acquire(offer, self.call_id))
 
     def _reserved(self, offer: Offer, hold: Hold) -> None:
         self._offer = offer

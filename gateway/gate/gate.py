@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -17,28 +17,26 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from gateway.clock import Clock
-from gateway.domain.budgets import Budget
 from gateway.domain.costing import cost
-from gateway.domain.errors import BudgetExceeded, GatewayError, Unavailable
+from gateway.domain.errors import GatewayError, Unavailable
 from gateway.domain.ids import attempt_id, call_id_under, call_prefix
 from gateway.domain.prices import RateCard
 from gateway.domain.usage import Usage
 from gateway.formats.base import StreamMeter
 from gateway.gate.admission import Desk, Offer, prompt_estimate
 from gateway.gate.counting import SLICE_CHARS, Counters
-from gateway.gate.directory import Applicable, Directory
+from gateway.gate.directory import Directory
 from gateway.gate.exchange import Exchange
 from gateway.gate.inbound import Downstream, InboundCall
 from gateway.gate.plans import Upstream
-from gateway.gate.refusals import for_caller
 from gateway.gate.replies import Remaining
 from gateway.gate.settlement import Ending, Settlement, settle
-from gateway.ledger.ledger import Balance, CallFacts, Hold, Ledger
+from gateway.gate.waiting_room import WaitingRoom
+from gateway.ledger.ledger import CallFacts, Ledger
 from gateway.relay.calls import UpstreamFailure
 from gateway.relay.client import Client
 from gateway.relay.headers import headers_up
 from gateway.relay.requests import complete, head_prefix
-from gateway.store.outcomes import DatabaseFailed, DatabaseUnknown
 from gateway.store.receipts import others_complete_until
 from gateway.telemetry import CallLine, CallLog
 
@@ -49,7 +47,6 @@ logger = logging.getLogger("tollgate.gate")
 CHECKPOINT_EVERY_S = 0.2
 CHECKPOINTS_AT_ONCE = 8
 US_PER_S = 1_000_000
-LEARN_TRIES = 5
 # Trace headers make every head its own; then keeping them is no use, and costs no more than this.
 HEADS_KEPT = 1024
 
@@ -103,7 +100,7 @@ class Gate:
         self._log = log
         self._limits = limits
         self._complete_until_us = clock.now_us()
-        self._waiting: dict[str, int] = {}  # when calls that wait for headroom came, by call
+        self.waiting_room = WaitingRoom(desk, directory, ledger, counters, self.facts)
         self._abandoned: dict[Exchange, asyncio.TimerHandle] = {}  # answers read on, and until when
         self._is_draining = False
         self._call_prefix = call_prefix(ledger.journal_bytes)
@@ -150,79 +147,6 @@ class Gate:
             lines=charge.lines,
             list_nano=charge.list_nano,
         )
-
-    async def acquire(self, offer: Offer, call: str) -> tuple[Offer, Hold]:
-        """Hold what a call needs when the leases at hand do not cover it; raise the refusal that applies.
-
-        Where a spent budget names a cheaper model, the call is quoted for that one and tried once more.
-        """
-        self._waiting[call] = offer.admitted_at_us
-        try:
-            try:
-                return await self._held(offer, call)
-            except BudgetExceeded as spent:
-                cheaper = self._cheaper(offer, spent)
-                if cheaper is None:
-                    raise
-                return await self._held(cheaper, call)
-        except GatewayError as error:
-            raise for_caller(error, offer.caller) from None
-        finally:
-            del self._waiting[call]
-
-    async def _held(self, offer: Offer, call: str) -> tuple[Offer, Hold]:
-        offer = await self.judged_well(offer)
-        return offer, await self.ledger.acquire(self.facts(offer, call), offer.needs)
-
-    def _cheaper(self, offer: Offer, spent: BudgetExceeded) -> Offer | None:
-        """The call on the model that the spent budget falls back to; None where it may not or cannot."""
-        budget = self.directory.budget(str(spent.fields["budget_id"]))
-        if budget is None or budget.fallback is None:
-            return None
-        try:
-            return self.desk.instead(offer, budget.fallback)
-        except GatewayError as error:
-            logger.warning("budget %s cannot fall back to %s: %s", budget.id, budget.fallback, error)
-            return None
-
-    async def judged_well(self, offer: Offer) -> Offer:
-        """The offer by all that can be known, for a call that may wait a moment.
-
-        A call that named no cap is clamped by what its budgets have left, so that has to be known. And where
-        the bound on the prompt does not fit and the model's own tokenizer is at hand, the prompt is counted:
-        bytes are three to four times the tokens of English.
-        """
-        unknown = self.desk.unknown(offer)
-        if unknown:
-            await self._learn(unknown)
-            offer = self.desk.again(offer)
-        if offer.plan.counts_exactly and not self.desk.fits(offer):
-            inbound = offer.inbound
-            prompt = await self._counters.prompt(offer.plan.model, inbound.format, inbound.body)
-            offer = self.desk.again(offer, prompt)
-        return offer
-
-    async def _learn(self, budgets: Sequence[Applicable]) -> None:
-        """Make known what these budgets have left; a database that is away is asked a few times."""
-        for _ in range(LEARN_TRIES):
-            try:
-                for budget, subject in budgets:
-                    await self.standing(budget, subject)
-                return
-            except Unavailable:
-                continue  # a try takes a tenth of a second; after the last, leasing will tell why it fails
-
-    async def standing(self, budget: Budget, subject: str) -> Balance:
-        """A window's figures read now or, while the database is away, as last heard; raises Unavailable."""
-        try:
-            return await self.ledger.balance(budget, subject)
-        except (DatabaseFailed, DatabaseUnknown) as error:
-            known = self.ledger.headroom(budget, subject)
-            if known is None:
-                raise Unavailable(
-                    "ledger_unavailable", f"The database cannot be reached: {error}", hint="Try again."
-                ) from None
-            return known
 
     def request(self, offer: Offer) -> bytes:
         """The upstream request: the client's own bytes with what the gateway must change spliced in."""
@@ -381,7 +305,7 @@ class Gate:
     def _own_calls_complete_until(self) -> int:
         """No call of this worker that is not in SQL was admitted before this instant."""
         open_calls = (hold.facts.admitted_at_us for hold in self.ledger.holds.open.values())
-        oldest = min(chain(open_calls, self._waiting.values()), default=self.clock.now_us())
+        oldest = min(chain(open_calls, self.waiting_room.since_us.values()), default=self.clock.now_us())
         return oldest if not self.ledger.poster.unposted else min(oldest, self._complete_until_us)
 
     def readiness(self) -> Readiness:
