@@ -327,7 +327,7 @@ class Exchange:
         self._gate.finished(self.call_id, self.offer, settlement)
         if failure is not None and self._error is None:
             self._error = _unwritten()
-        downstream, self._downstream = self._downstream, None
+        downstream = self._downstream
         if downstream is None:
             return
         if self._is_started:
@@ -337,6 +337,7 @@ class Exchange:
             reply_refusal(downstream, self._error, self._inbound.format.dialect, [call])
         else:
             self._end_reply(downstream, settlement)
+        self._downstream = None
 
     def _end_stream(self, downstream: Downstream, settlement: Settlement) -> None:
         if self._error is not None:

@@ -97,7 +97,7 @@ def settle(
 
 def _is_name(model: str | None) -> bool:
     """Whether a served model's name, which an upstream may make up, can be stored and shown."""
-    return model is not None and model.isprintable() and len(model) <= SERVED_MODEL_MAX_CHARACTERS
+    return model is not None and 0 < len(model) <= SERVED_MODEL_MAX_CHARACTERS and model.isprintable()
 
 
 def _usage(ending: Ending) -> tuple[Usage, UsageSource | str]:
