@@ -12,6 +12,7 @@ what they are told. Nothing happens by itself: the journal writes when the test 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,10 @@ class Held:
     facts: CallFacts
     is_closed: bool = False
 
+    @property
+    def call(self) -> str:
+        return self.facts.call
+
 
 class PlayedLedger:
     """Opens and closes what it is told to, and keeps the order of it."""
@@ -62,6 +67,8 @@ class PlayedLedger:
         self.closings: list[Closing] = []
         self.closed = asyncio.Event()
         self.budgets: dict[str, Balance] = {}
+        self.told: dict[str, int] = {}  # what becomes known of a budget once its row is read
+        self.away: list[Exception] = []  # how the next reads fail
 
     # What the gate asks.
 
@@ -105,6 +112,9 @@ class PlayedLedger:
         return self.budgets.get(budget.id)
 
     async def balance(self, budget: Budget, subject: str) -> Balance:
+        if self.away:
+            raise self.away.pop(0)
+        self.told[budget.id] = self.budgets[budget.id].free
         return self.budgets[budget.id]
 
     # What the test says.
@@ -192,6 +202,7 @@ class Phonebook:
         self.catalogue = catalogue()
         self.known: Caller | None = known
         self.found: asyncio.Future[Caller | None] | None = None
+        self.budgets: dict[str, Budget] = {}
 
     def caller(self, key: bytes) -> Caller | None:
         return self.known if key == fingerprint(KEY_TEXT) else None
@@ -201,7 +212,7 @@ class Phonebook:
         return await self.found
 
     def budget(self, budget: str) -> Budget | None:
-        return None
+        return self.budgets.get(budget)
 
 
 @dataclass
@@ -215,6 +226,7 @@ class Playbook:
     lefts: Lefts = field(default_factory=Lefts)
 
     def __post_init__(self) -> None:
+        self.numbers = itertools.count(1)
         self.said: list[str] = []
         say = self.said.append
         self.ledger = PlayedLedger(say)
@@ -229,7 +241,7 @@ class Playbook:
             cast(Client, self.up),
             Counters(lambda name: (TABLES / f"{name}.tiktoken.gz").read_bytes()),
             self.clock,
-            lambda size: bytes(size),
+            lambda size: next(self.numbers).to_bytes(size, "big"),
             CallLog(None),
             GateLimits(self.drains, self.drain_s, 10_000),
         )
@@ -283,6 +295,7 @@ class Playbook:
         return closing
 
     def refuse_waiting(self, error: GatewayError) -> None:
-        """The ledger refuses the call that waits."""
-        assert self.ledger.answer is not None
-        self.ledger.answer.set_exception(error)
+        """The ledger refuses the call that waits; one that asks again waits anew."""
+        answer, self.ledger.answer = self.ledger.answer, None
+        assert answer is not None
+        answer.set_exception(error)
