@@ -31,7 +31,7 @@ class Health:
         report = self._gate.readiness()
         body: dict[str, object] = {"ready": report.is_ready}
         try:
-            await self._principals.admin(request)
+            await self._principals.admin_as_known(request)
             body |= {"reasons": report.reasons, "details": report.details}
         except GatewayError:
             pass  # everybody may know whether; only administrators, why

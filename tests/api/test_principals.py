@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.requests import Request
 
 from gateway.api.principals import Principals
 from gateway.clock import DrivenClock
-from gateway.domain.errors import Forbidden, Unauthenticated
+from gateway.domain.errors import Forbidden, Unauthenticated, Unavailable
 from gateway.domain.keys import mint
 from gateway.domain.tenancy import AdminKey, VirtualKey
 from gateway.store.admin_keys import ensure_first_admin_key
+from gateway.store.engine import Database
 from gateway.store.virtual_keys import change_key, living_key
 from tests.gate.making import NOON_US
 from tests.gate.test_directory import TEXT, Office, at
@@ -63,6 +64,25 @@ async def test_an_admin_key(office: Office) -> None:
     for text in (None, "garbage", TEXT):
         with pytest.raises(Unauthenticated):
             await principals(office).admin(bearing(text))
+
+
+class Away:
+    """A database that cannot be reached."""
+
+    async def read(self, *_: object) -> None:
+        raise Unavailable("ledger_unavailable", "Away.")
+
+
+async def test_while_the_database_is_away_administrators_are_known_as_they_were(office: Office) -> None:
+    desk = principals(office)
+    await desk.admin(bearing(ADMIN))
+    desk._database = cast(Database, Away())
+    assert (await desk.admin_as_known(bearing(ADMIN))).role == "owner"
+    for text in ("another-owner-key", TEXT):
+        with pytest.raises(Unavailable):
+            await desk.admin_as_known(bearing(text))
+    with pytest.raises(Unavailable):
+        await desk.admin(bearing(ADMIN))
 
 
 @pytest.mark.parametrize(("text", "kind"), [(TEXT, VirtualKey), (ADMIN, AdminKey)])
