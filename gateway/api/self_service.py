@@ -32,6 +32,7 @@ from gateway.gate.receipts import (
     charged_windows,
     entry_of_journal,
     entry_of_row,
+    may_be_posted_soon,
     receipt,
     receipt_of_running,
 )
@@ -137,19 +138,23 @@ class SelfService:
 
     async def _entries(self, call: str) -> list[Entry]:
         """Every entry of a call: those of this worker at once, those of another as soon as it posts them."""
-        for _ in range(POSTING_LOOKS):
-            # The journal is looked at first: what is posted meanwhile is in both, never in neither.
-            unposted = [
-                entry_of_journal(each.facts, each.closing, each.windows)
-                for each in self._gate.ledger.unposted(call)
-            ]
-            entries = [entry_of_row(row) for row in await self._database.read(entries_of_call, call)]
-            posted = {entry.id for entry in entries}
-            entries += [entry for entry in unposted if entry.id not in posted]
-            if entries or journal_of(call) in (None, self._gate.ledger.journal_bytes):
-                return entries
-            await asyncio.sleep(POSTING_LOOK_S)
-        return []
+        entries = await self._known_entries(call)
+        if entries or journal_of(call) in (None, self._gate.ledger.journal_bytes):
+            return entries
+        if await self._database.read(may_be_posted_soon, call):
+            for _ in range(POSTING_LOOKS):
+                await asyncio.sleep(POSTING_LOOK_S)
+                entries = await self._known_entries(call)
+                if entries:
+                    break
+        return entries
+
+    async def _known_entries(self, call: str) -> list[Entry]:
+        # The journal is looked at first: what is posted meanwhile is in both, never in neither.
+        unposted = [entry_of_journal(*each) for each in self._gate.ledger.unposted(call)]
+        entries = [entry_of_row(row) for row in await self._database.read(entries_of_call, call)]
+        posted = {entry.id for entry in entries}
+        return [*entries, *(entry for entry in unposted if entry.id not in posted)]
 
     async def models(self, request: Request) -> Response:
         """`GET /v1/models`: what this key may call, with prices in USD per million units."""

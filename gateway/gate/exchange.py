@@ -195,7 +195,8 @@ class Exchange:
         """Look whether a stream has said its last word, or goes on past its cap."""
         if meter.ended:
             if self._end_timer is None:
-                self._end_timer = self._gate.loop.call_later(END_GRACE_S, self._end_without_framing)
+                # Should its connection stay open, the client does not wait for that.
+                self._end_timer = self._gate.loop.call_later(END_GRACE_S, self.stop)
         elif meter.may_exceed(self.offer.cut_above):
             self._gate.count_slice(self.offer, meter)
             if meter.relayed_output > self.offer.cut_above:
@@ -216,23 +217,16 @@ class Exchange:
     @guarded
     def on_failed(self, failure: UpstreamFailure) -> None:
         """The upstream was not reached, or went away."""
+        self._handle = None
+        if self._is_said:
+            # It broke off nothing but its framing.
+            self.on_end()
+            return
         answer = self._answer
         if answer is not None and answer.meter is not None:
-            if answer.meter.ended:
-                # It has said everything, and broke only the framing.
-                self.on_end()
-                return
             self._tail = whole_events(answer.meter.finish())
-        self._handle = None
         self._gate.upstream_failed(self.offer, failure)
         self._over(failed(answer, failure, self.offer.plan.upstream.provider.title))
-
-    @guarded
-    def _end_without_framing(self) -> None:
-        """The stream said its last word but its connection stays open: do not let the client wait for it."""
-        self._end_timer = None
-        self._cancel_upstream()
-        self.on_end()
 
     # From the client.
 
@@ -251,9 +245,12 @@ class Exchange:
     @guarded
     def stop(self) -> None:
         """Stop the upstream and settle by what is known; nothing once the answer is complete."""
-        if self._handle is None or self._is_over:
+        if self._handle is None:
             return
         self._cancel_upstream()
+        if self._is_said:
+            self.on_end()
+            return
         flags = () if self._downstream is None else ("gateway_stopping",)
         error = Unavailable("draining", "The gateway is stopping.", hint="Try again.", retry_after_s=1)
         self._over(Outcome(self._broken(*flags), error))
@@ -419,6 +416,12 @@ class Exchange:
         """What the call was admitted on; there is one from then on."""
         assert self._offer is not None
         return self._offer
+
+    @property
+    def _is_said(self) -> bool:
+        """Whether a stream has said its last word."""
+        answer = self._answer
+        return answer is not None and answer.meter is not None and answer.meter.ended
 
     @property
     def _status(self) -> int | None:

@@ -15,7 +15,7 @@ from gateway.domain.instants import rfc3339
 from gateway.domain.money import format_price, format_usd
 from gateway.gate.directory import Caller
 from gateway.ledger.records import CallFacts, Closing, PostedPart
-from gateway.store.tables import budgets, windows
+from gateway.store.tables import budgets, journals, windows
 
 __all__ = [
     "Charged",
@@ -23,10 +23,13 @@ __all__ = [
     "charged_windows",
     "entry_of_journal",
     "entry_of_row",
+    "may_be_posted_soon",
     "receipt",
     "receipt_of_running",
 ]
 
+# Of a call's id, so many characters name its journal (`domain.ids`).
+JOURNAL_CHARACTERS = 11
 # What a call's outcome is called to whoever made it.
 STATUS_OF = {"done": "finished", "aborted": "cancelled", "interrupted": "interrupted", "void": "failed"}
 
@@ -130,6 +133,12 @@ class Charged:
     key: str | None
     starts_at_us: int
     ends_at_us: int | None
+
+
+def may_be_posted_soon(conn: Connection, call: str) -> bool:
+    """Whether the journal that a call's id names is a living worker's, who may be about to post it."""
+    query = select(journals.c.state).where(journals.c.id == call.removeprefix("call_")[:JOURNAL_CHARACTERS])
+    return conn.execute(query).scalar() == "live"
 
 
 def charged_windows(conn: Connection, ids: Sequence[int]) -> dict[int, Charged]:

@@ -260,11 +260,20 @@ async def test_a_stream_that_stays_open_after_its_last_word_is_ended(play: Playb
     play.sent(max_tokens=100, stream=True)
     play.upstream(200, SSE, CHUNK + USAGE + DONE, ends=False)
     play.said.clear()
-    play.exchange._end_without_framing()  # what the timer does
+    play.exchange.stop()  # what the timer does
     play.write()
     play.heard(
         "upstream is cancelled", f"ledger closes done {COST}", f"client gets the end, {len(DONE)} bytes"
     )
+
+
+async def test_a_stream_left_beyond_the_bound_after_its_last_word_is_whole() -> None:
+    play = Playbook(drains=0)
+    play.sent(max_tokens=100, stream=True)
+    play.upstream(200, SSE, CHUNK + USAGE + DONE, ends=False)
+    play.said.clear()
+    play.exchange.client_gone()
+    play.heard("upstream is resumed", "upstream is cancelled", f"ledger closes done {COST} client_gone")
 
 
 async def test_an_upstream_that_refuses_is_not_charged_for(play: Playbook) -> None:
@@ -491,7 +500,6 @@ async def test_every_end_after_the_first_is_nothing(play: Playbook) -> None:
     play.sent(max_tokens=100, stream=True)
     play.upstream(200, SSE, CHUNK + USAGE + DONE)
     play.exchange.stop()
-    play.exchange._end_without_framing()
     play.exchange.client_gone()
     play.exchange.client_gone()
     play.exchange.checkpoint()
