@@ -141,11 +141,7 @@ def test_a_token_quota_clamps_too(team: Team, providers: SimulatedProviders) -> 
     answer = team.client.chat("gpt-4.1", "[[sim: words=5]]")
     cap = sent_cap(providers)
     assert cap is not None
-    assert 9_500 < cap < 10_000, (
-        team.receipt_of(answer)["budgets"],
-        team.client.get("/v1/key")["budgets"],
-        answer.headers,
-    )
+    assert 9_500 < cap < 10_000
     assert told_cap(answer) == str(cap)
 
 
