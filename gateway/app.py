@@ -273,7 +273,7 @@ def _upstream(name: str, provider: Provider, given: ProviderSettings) -> Upstrea
         target=target,
         host=target.authority,
         base_path=path,
-        credential_headers=(*provider.default_headers, *provider.authorize(given.credential)),
+        credential_headers=tuple(provider.authorize(given.credential)),
         api_version=given.api_version or None,
         prices_of=given.prices_of or name,
         timeouts=Timeouts(given.connect_timeout_s, given.first_byte_timeout_s, given.idle_timeout_s),

@@ -61,6 +61,15 @@ class Quote(NamedTuple):
         """Whether everything the call may use has a price, at the tier it asks for."""
         return all(flag == UNKNOWN_CONTEXT for flag in self.flags)
 
+    def plus(self, other: Quote) -> Quote:
+        """The worst case of two parts of one call."""
+        return Quote(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cost_nano + other.cost_nano,
+            tuple(dict.fromkeys(self.flags + other.flags)),
+        )
+
     @property
     def tokens(self) -> int:
         """What a budget of tokens must hold."""

@@ -14,8 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from gateway.formats.anthropic_tools import CACHE_LIFETIME_LONG, CacheControl
+from gateway.formats.base import Counter
 
-__all__ = ["Block", "Content", "Message", "prompt_texts"]
+__all__ = ["Block", "Content", "Message", "prompt_texts", "prompt_tokens"]
 
 # "Images and vision": an image is scaled down to 1,568 tokens by models up to 4.6, by later ones to 4,784.
 _IMAGE_TOKENS: Final = 4_784
@@ -52,6 +53,9 @@ _TEXT_BLOCKS: Final = frozenset(
         "fallback",
     )
 )
+_MESSAGE_TOKENS: Final = 4
+_TOOLS_TOKENS: Final = 500
+_HAS_TOOLS: Final = re.compile(rb'"tools"\s*:\s*\[\s*\{')
 _DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -178,13 +182,23 @@ def prompt_texts(body: bytes) -> list[list[str]]:
         return [[text]]
 
 
+def prompt_tokens(body: bytes, counter: Counter) -> int:
+    """The tokens of a prompt, nearly: 4 more than their text for each message and for the conversation.
+
+    That, and some 500 for tools, is what recorded prompts were billed beyond their text.
+    """
+    texts = sum(_MESSAGE_TOKENS + sum(map(counter.count, texts)) for texts in prompt_texts(body))
+    return _MESSAGE_TOKENS + texts + (_TOOLS_TOKENS if _HAS_TOOLS.search(body) else 0)
+
+
 def _texts_in(request: dict[str, Any]) -> list[list[str]]:
     texts = [[text for text in _strings(message) if text] for message in request["messages"]]
     if request.get("system"):
         texts.append(list(_strings(request["system"])))
-    for key in ("tools", "output_config", "output_format"):
-        if request.get(key):
-            texts.append([json.dumps(request[key], separators=(",", ":"), ensure_ascii=False)])
+    config = request.get("output_config") or {}
+    for shape in (request.get("tools"), config.get("format"), request.get("output_format")):
+        if shape:
+            texts.append([json.dumps(shape, separators=(",", ":"), ensure_ascii=False)])
     return texts
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.formats.anthropic_blocks import reply_texts
-from gateway.formats.anthropic_content import prompt_texts
+from gateway.formats.anthropic_content import prompt_texts, prompt_tokens
 from gateway.formats.anthropic_envelope import read_reply
 from gateway.formats.anthropic_meter import AnthropicMeter
 from gateway.formats.anthropic_request import read_messages
@@ -46,8 +46,7 @@ class Messages:
         return "\n".join(text for texts in prompt_texts(body) for text in texts)
 
     def prompt_tokens(self, body: bytes, counter: Counter) -> int:
-        # The recorded prompts of one short message take 7 tokens more than their text.
-        return 4 + sum(4 + sum(counter.count(text) for text in texts) for texts in prompt_texts(body))
+        return prompt_tokens(body, counter)
 
 
 FORMAT: Final = Messages()

@@ -187,6 +187,8 @@ class Desk:
         else:
             is_clamped = cap < intent.output_cap
         worst = quote(plan.card, intent, cap, plan.context_window, now_us)
+        for other in intent.others:
+            worst = worst.plus(self._quote_of_other(other, plan, scope, now_us))
         if not worst.is_priced and self.router.unpriced.refuses:
             raise _unpriced(plan, worst)
         return Offer(
@@ -203,6 +205,17 @@ class Desk:
             needs=[Need(budget, subject, _needed(budget, worst, intent, cap)) for budget, subject in budgets],
             admitted_at_us=now_us,
         )
+
+    def _quote_of_other(self, part: Intent, plan: Plan, scope: Scope, now_us: int) -> Quote:
+        """The worst case of a part of a call that another model of the same provider may serve."""
+        entry = self._directory.catalogue.resolve(plan.upstream.prices_of, part.model)
+        priced = entry is not None and entry.card.is_priced
+        if entry is None or not priced:
+            if self.router.unpriced.refuses:
+                raise _unpriced_model(plan, part.model)
+            return quote(self.router.unpriced.card, part, part.output_cap or 0, None, now_us)
+        card = entry.card.for_accounts(scope.accounts)
+        return quote(card, part, part.output_cap or 0, entry.context_window(now_us), now_us)
 
     def _cap(self, key: VirtualKey, intent: Intent, plan: Plan) -> int:
         """The smallest of the caller's, the key's and the model's cap; the key may refuse instead."""
@@ -280,6 +293,15 @@ def _unpriced(plan: Plan, worst: Quote) -> PriceMissing:
         "price_missing",
         f"This call of {plan.provider}/{plan.model} may use what has no price: {missing}.",
         hint="POST /admin/prices for what is named, or set prices.unpriced to 'ceiling' or 'flag'.",
+        param="model",
+    )
+
+
+def _unpriced_model(plan: Plan, model: str) -> PriceMissing:
+    return PriceMissing(
+        "price_missing",
+        f"A part of this call may be served by {model}, which has no price at {plan.provider}.",
+        hint="POST /admin/prices for it, or set prices.unpriced to 'ceiling' or 'flag'.",
         param="model",
     )
 

@@ -165,7 +165,9 @@ class Gate:
             path = upstream.provider.path(
                 inbound.format.name, upstream.base_path, model, upstream.api_version
             )
-            headers = [*forwarded, *upstream.credential_headers]
+            sent = {name for name, _ in forwarded}
+            defaults = [pair for pair in upstream.provider.default_headers if pair[0] not in sent]
+            headers = [*forwarded, *defaults, *upstream.credential_headers]
             head = head_prefix("POST", path, upstream.host, headers)
             if len(self._heads) >= HEADS_KEPT:
                 self._heads.clear()

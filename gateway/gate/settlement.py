@@ -74,6 +74,9 @@ def settle(
     card = (card_of(served) if served else None) or offer.plan.card
     tier = (report.service_tier if report else None) or offer.intent.service_tier
     charge = cost(usage, card, offer.admitted_at_us, tier)
+    for model, used in report.others if report else ():
+        usage = _added(usage, used)
+        charge = _with_part(charge, cost(used, card_of(model) or card, offer.admitted_at_us, tier))
     flags = offer.plan.flags + ending.flags + charge.flags + _anomalies(report, charge, offer)
     if source in ("counted", "mixed"):
         flags += ("estimated",)
@@ -93,6 +96,21 @@ def settle(
         requests=0 if ending.outcome == "void" else 1,
     )
     return Settlement(closing, charge)
+
+
+def _added(usage: Usage, more: Usage) -> dict[str, int]:
+    """Both usages meter by meter."""
+    return {meter: usage.get(meter, 0) + more.get(meter, 0) for meter in (*usage, *more)}
+
+
+def _with_part(charge: Charge, part: Charge) -> Charge:
+    """A charge and that of what another model did for the same call: each line keeps its own price row."""
+    return Charge(
+        charge.lines + part.lines,
+        charge.total_nano + part.total_nano,
+        charge.list_nano + part.list_nano,
+        charge.flags + part.flags,
+    )
 
 
 def _is_name(model: str | None) -> bool:
