@@ -97,7 +97,7 @@ def check_recorded_usage(report: Report | None, expected: dict[str, Any] | None)
         assert report is None
         return
     assert report is not None
-    by_model = {report.model: report.usage, **dict(report.others)}
+    by_model: dict[str | None, Any] = {report.model: report.usage, **dict(report.others)}
     for model, billed in expected.get("billable_by_model", {report.model: expected}).items():
         usage = by_model.pop(model)
         assert usage.get("input", 0) == billed["input_uncached"]
