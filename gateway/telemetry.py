@@ -43,12 +43,12 @@ class CallLog:
             self._lines.append(self._encoder.encode(line))
 
     def flush(self) -> None:
-        """Write what was kept. A reader that went away must not take the gateway with it."""
+        """Write what was kept. A reader that went away or a full disk must not take the gateway with it."""
         if not self._lines or self._stream is None:
             return
         lines, self._lines = self._lines, []
         try:
             self._stream.write(b"\n".join(lines) + b"\n")
             self._stream.flush()
-        except (BrokenPipeError, BlockingIOError, ValueError):
+        except (OSError, ValueError):
             pass

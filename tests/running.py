@@ -41,7 +41,13 @@ ANSWER_LIMIT_S: Final = 60.0
 LOOK_EVERY_S: Final = 0.02
 # Simulated providers, by the name their settings have in the gateway.
 PROVIDERS: Final = {"openai": "openai", "anthropic": "anthropic", "gemini": "gemini", "deepseek": "deepseek"}
-_SERVE: Final = "import os\nfrom gateway.serving import serve\nraise SystemExit(serve(os.environ, None, {}))"
+# Its input ends when whoever started it dies, however that happens: then all of it goes too.
+_SERVE: Final = """
+import os, signal, threading
+from gateway.serving import serve
+threading.Thread(target=lambda: (os.read(0, 1), os.killpg(0, signal.SIGKILL)), daemon=True).start()
+raise SystemExit(serve(os.environ, None, {}))
+"""
 
 
 def eventually(look: Callable[[], T | None], what: str, limit_s: float = 20.0) -> T:
@@ -249,6 +255,7 @@ class Gateway:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _SERVE.format(self.workers)],
                 env=self._environment,
+                stdin=subprocess.PIPE,
                 stdout=stderr,
                 stderr=stderr,
                 start_new_session=True,
@@ -281,12 +288,18 @@ class Gateway:
         """kill -9 of every process of it, at once, and wait for the end."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(STOP_LIMIT_S)
+        self._wait(STOP_LIMIT_S)
 
     def stop(self, limit_s: float = STOP_LIMIT_S) -> int:
         """SIGTERM to the process it was started as; its exit status."""
         self.process.terminate()
-        return self.process.wait(limit_s)
+        return self._wait(limit_s)
+
+    def _wait(self, limit_s: float) -> int:
+        status = self.process.wait(limit_s)
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return status
 
 
 @contextmanager

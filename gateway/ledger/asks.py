@@ -19,14 +19,15 @@ from gateway.domain.errors import GatewayError
 from gateway.ledger import refusals
 from gateway.ledger.book import Book, Line, WindowState
 from gateway.ledger.courier import Errand
-from gateway.ledger.holds import Hold, Holds
+from gateway.ledger.holds import Holds
 from gateway.ledger.records import CallFacts
 from gateway.ledger.slack import slack_for, top_up
 from gateway.ledger.timer import Timer
+from gateway.ledger.waiter import Waiter
 from gateway.store.engine import ASK
 from gateway.store.leases import Asked, Granted, Refused, Shortage, ask
 
-__all__ = ["Asks", "Waiter"]
+__all__ = ["Asks"]
 
 ASK_AGAIN_S: Final = 0.05
 FRESH_US: Final = 1_000_000
@@ -34,53 +35,6 @@ FRESH_US: Final = 1_000_000
 LATE_ASKS: Final = 8
 # Calls behind the head whose needs one ask may cover too.
 LOOK_AHEAD: Final = 64
-
-
-class Waiter:
-    """One call that waits. `recalls` are the numbers under which it recalled headroom, by window."""
-
-    __slots__ = (
-        "facts",
-        "future",
-        "is_late",
-        "is_queued",
-        "late_asks",
-        "needs",
-        "pairs",
-        "recalls",
-        "refusal",
-        "shorts",
-    )
-
-    def __init__(self, facts: CallFacts, needs: Sequence[Need], lines: Sequence[Line]) -> None:
-        self.facts = facts
-        self.needs = needs
-        self.pairs = list(zip(needs, lines, strict=True))
-        self.future: asyncio.Future[Hold] = asyncio.get_running_loop().create_future()
-        self.recalls: dict[int, int] = {}
-        self.shorts: dict[int, int] = {}  # what was missing in which window when it asked last
-        self.refusal: GatewayError | None = None  # what it would be told if its time were up
-        self.is_late = False  # its time is up: it is judged whether it heads its queues or not
-        self.is_queued = False  # its turn to ask has come
-        self.late_asks = 0
-
-    @property
-    def is_head(self) -> bool:
-        """Whether nobody is before it in any of its queues."""
-        return all(line.waiting[0] is self for _, line in self.pairs)
-
-    def wanted(self, now_us: int) -> list[tuple[WindowState, int]]:
-        """What it must hold, in the windows of this instant as far as they are known."""
-        found = []
-        for need, line in self.pairs:
-            window = line.at(need.budget, now_us)
-            if window is not None and need.amount and need.budget.is_hard:
-                found.append((window, need.amount))
-        return found
-
-    def unknown(self, now_us: int) -> list[Line]:
-        """The lines whose window of this instant is not known."""
-        return [line for need, line in self.pairs if line.at(need.budget, now_us) is None]
 
 
 class Asks:
@@ -113,6 +67,7 @@ class Asks:
         self._waiters: dict[Waiter, None] = {}
         self._ready: deque[Waiter] = deque()
         self._low: dict[WindowState, int] = {}  # what to lease ahead of need; 0: as the slack has it
+        self._under_way: list[WindowState] = []
         self._pauses: set[asyncio.Task[None]] = set()
 
     # The queues.
@@ -152,6 +107,7 @@ class Asks:
 
     def resume(self) -> None:
         """After a resync: an ask whose answer was not heard is put again."""
+        self._put([])
         for waiter in list(self._waiters):
             if not waiter.future.done() and waiter.is_head:
                 self._try(waiter)
@@ -234,13 +190,14 @@ class Asks:
                 self._refuse(waiter, self._holds.refusal())
             return None
         waiter.shorts = {window.id: missing for window, missing in short}
+        self._put([window for window, _ in short])
         asked = [self._asked(waiter, window, missing, now_us) for window, missing in short]
         return Errand(
             ASK,
             ask,
             (self._journal, asked, True),
             heard=lambda result: self._heard(waiter, result),
-            failed=lambda error: self._is_ready(waiter),
+            failed=lambda error: self._failed(waiter),
         )
 
     def _refuse_rowless(self, waiter: Waiter, short: Sequence[tuple[WindowState, int]], now_us: int) -> bool:
@@ -282,6 +239,7 @@ class Asks:
     # Answers.
 
     def _heard(self, waiter: Waiter, result: Granted | Refused) -> None:
+        self._put([])
         if isinstance(result, Granted):
             self._granted(result)
             for _, line in waiter.pairs:
@@ -293,6 +251,21 @@ class Asks:
                 self._learn(shortage)
             if not waiter.future.done():
                 self._judge(waiter, result.shortages)
+
+    def _failed(self, waiter: Waiter) -> None:
+        self._put([])
+        self._is_ready(waiter)
+
+    def _put(self, windows: list[WindowState]) -> None:
+        """An ask for these is under way, and none before it: they are remembered until it is answered.
+
+        What it brings would have nobody to keep it otherwise. The courier carries one errand at a time.
+        """
+        for window in self._under_way:
+            window.is_asked = False
+        for window in windows:
+            window.is_asked = True
+        self._under_way = windows
 
     def _granted(self, result: Granted) -> None:
         now_us = self._clock.now_us()
@@ -338,11 +311,16 @@ class Asks:
         window, need = first
         unanswered = sorted({journal for shortage in shortages for journal in shortage.unanswered})
         waiter.refusal = refusals.held(window, need, now_us, unanswered)
-        if not unanswered or waiter.is_late:
+        # With nothing in flight what is missing is on its way: not posted yet, or leased again since.
+        is_idle = not (window.held or window.others_held)
+        is_coming = is_idle and window.spent + window.unposted + need <= window.cap
+        if waiter.is_late or not (unanswered or is_coming):
             self._on_refused(window)
             self._refuse(waiter, waiter.refusal)
-        else:
-            self._later(self._after_pause(waiter))
+            return
+        if not unanswered:
+            waiter.recalls.clear()
+        self._later(self._after_pause(waiter))
 
     def _refuse_final(self, waiter: Waiter, wanted: Sequence[tuple[WindowState, int]], now_us: int) -> bool:
         """Refuse when a cap cannot pay for the call whatever happens to those in flight."""
@@ -370,17 +348,19 @@ class Asks:
                 amount = top_up(window, now_us)
             if amount > 0:
                 window.low = 0
+                self._put([window])
                 asked = [Asked(window.id, amount, 0, 0, window.in_flight)]
                 return Errand(
                     ASK,
                     ask,
                     (self._journal, asked, False),
                     heard=self._topped_up,
-                    failed=lambda error: None,
+                    failed=lambda error: self._put([]),
                 )
         return None
 
     def _topped_up(self, result: Granted | Refused) -> None:
+        self._put([])
         if isinstance(result, Granted):
             self._granted(result)
         else:

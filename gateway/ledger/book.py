@@ -42,6 +42,7 @@ class WindowState:
         "ends_at_us",
         "held",
         "id",
+        "is_asked",
         "is_refused",
         "is_rowless",
         "lease",
@@ -49,6 +50,7 @@ class WindowState:
         "line",
         "low",
         "news",
+        "open",
         "others_held",
         "overrun",
         "read_at_us",
@@ -74,6 +76,8 @@ class WindowState:
         self.starts_at_us = starts_at_us
         self.ends_at_us = FOREVER_US if ends_at_us is None else ends_at_us
         self.lease = self.held = self.unposted = self.returning = 0
+        self.open = 0  # calls that run in it, also those that hold nothing of it
+        self.is_asked = False  # an ask for it is under way
         self.cap = self.spent = self.leased = self.overrun = self.others_held = 0
         self.booked = 0  # what of this worker's lease was spent and is posted
         self.recall = self.answered = 0
@@ -99,6 +103,8 @@ class WindowState:
     def heard(self, cap: int, spent: int, leased: int, now_us: int) -> None:
         """Take in figures of SQL's."""
         self.news += 1
+        if cap != self.cap:
+            self.is_refused = False
         self.cap, self.spent, self.leased = cap, spent, leased
         self.read_at_us = now_us
 
@@ -111,7 +117,7 @@ class WindowState:
     @property
     def is_busy(self) -> bool:
         """Whether anything of this worker's is in it."""
-        return bool(self.lease or self.held or self.unposted or self.returning)
+        return bool(self.lease or self.held or self.unposted or self.returning or self.open or self.is_asked)
 
     @property
     def in_flight(self) -> int:

@@ -145,6 +145,7 @@ class Holds:
             named.append((window.ref, window.unit, asked))
         for window, asked in parts:
             window.used_at_us = now_us
+            window.open += 1
             if asked:
                 window.held += asked
                 if window.free < window.low:
@@ -164,6 +165,7 @@ class Holds:
         del self.open[runner.attempt]
         for window, held in runner.parts:
             window.held -= held or 0
+            window.open -= 1
             self._freed(window)
 
     def check(
@@ -228,6 +230,7 @@ class Holds:
         for window, held in hold.parts:
             charged = amount(window.unit, closing.charge_nano, closing.tokens, is_void)
             window.held -= held or 0
+            window.open -= 1
             window.unposted += charged
             parts.append((window.ref, charged, held))
         facts = hold.facts

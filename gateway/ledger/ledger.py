@@ -19,7 +19,6 @@ from gateway.clock import Clock
 from gateway.domain.budgets import Budget, Need
 from gateway.domain.ids import JOURNAL_BYTES, new_id
 from gateway.ledger import refusals
-from gateway.ledger.asks import Waiter
 from gateway.ledger.beats import Beats
 from gateway.ledger.book import WindowState
 from gateway.ledger.correcting import correction
@@ -34,6 +33,7 @@ from gateway.ledger.poster import RECENT
 from gateway.ledger.records import VERSION, CallFacts, Closing, Correct, Header, decode
 from gateway.ledger.telling import Balance, Health, Unposted, balance_of, health_of, unposted_of
 from gateway.ledger.timer import SystemTimer, Timer
+from gateway.ledger.waiter import Waiter
 from gateway.store.claims import expire_claims
 from gateway.store.corrections import booked
 from gateway.store.engine import ADMIN, ASK

@@ -7,7 +7,7 @@ nothing free answers all the same, and so does one whose own calls wait.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Connection
@@ -46,19 +46,21 @@ class Returns:
         self._due: dict[WindowState, int] = {}
         self._orphans: dict[int, int] = {}
 
-    def heard(self, watched: Sequence[Watched]) -> None:
-        """Take in what a poll read, and note which windows are to be returned or answered."""
+    def heard(self, watched: Iterable[tuple[Watched, bool]]) -> None:
+        """Take in what a poll read, and note which windows are to be returned or answered.
+
+        With each row goes whether its figures are the latest; a recall counts whichever they are.
+        """
         now_us = self._clock.now_us()
-        for each in watched:
+        for each, is_latest in watched:
             state = self._book.windows.get(each.window)
             if state is None:
                 continue
-            if each.cap != state.cap:
-                state.is_refused = False
-            state.heard(each.cap, each.spent, each.leased, now_us)
-            state.overrun, state.others_held = each.overrun, each.others_held
-            state.answered = each.answered
-            state.saw_recall(each.recall, now_us)
+            if is_latest:
+                state.heard(each.cap, each.spent, each.leased, now_us)
+                state.overrun, state.others_held = each.overrun, each.others_held
+                state.answered = each.answered
+            state.saw_recall(max(each.recall, state.recall), now_us)
             self._judge(state, each, now_us)
         if self._due:
             self._wake()

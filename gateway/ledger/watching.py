@@ -99,7 +99,7 @@ class Watcher:
         ids = iter(list(known) or [0])
         while chunk := list(islice(ids, CHUNK)):
             rows = await self._database.watch(watch, self._journal, chunk)
-            self._returns.heard([row for row in rows if self._is_news(row.window, known)])
+            self._returns.heard([(row, self._is_news(row.window, known)) for row in rows])
 
     def _is_news(self, window: int, known: Mapping[int, int]) -> bool:
         """Whether nothing was heard of the window while it was read: a posting may have been quicker, and

@@ -134,7 +134,6 @@ async def connect_first(addresses: list[Address]) -> socket.socket:
                 trying.discard(task)
                 error = task.exception()
                 if error is None:
-                    trying.update(done - {task})  # a second winner of this round is closed below
                     return task.result()
                 if not isinstance(error, OSError):
                     raise error

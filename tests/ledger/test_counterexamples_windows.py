@@ -230,3 +230,18 @@ async def test_a_new_budget_counts_what_its_scope_has_spent_in_the_running_windo
         opened = await bench.database.write(open_window, opening_at(per_user, user, NOON_US))
         assert opened is not None
         assert opened.spent == spent
+
+
+async def test_a_window_is_remembered_while_a_call_runs_in_it(bench: Workbench) -> None:
+    """A soft budget holds nothing; its day ends, the call goes on, and its charge is shown in flight."""
+    budget = await bench.budget(1_000, enforcement="soft", period="day")
+    ledger = await bench.worker()
+    hold = await bench.hold(ledger, (budget, 100))
+    (before,) = hold.parts
+    bench.clock.advance(DAY_US)
+    await bench.poll(ledger)
+    assert before[0].line.windows[before[0].starts_at_us] is before[0], "its day is over, its call is not"
+    ledger.close(hold, closing(40))
+    await bench.poll(ledger)
+    await bench.audit()
+    assert before[0].unposted == 0

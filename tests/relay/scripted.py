@@ -79,6 +79,7 @@ class Upstream:
     """Accepts connections; the test takes them one by one."""
 
     def __init__(self, server: asyncio.Server, scheme: str, host: str) -> None:
+        self.server = server
         port = server.sockets[0].getsockname()[1]
         self.target = Target(scheme, host, port)
         self.peers: asyncio.Queue[Peer] = asyncio.Queue()

@@ -345,6 +345,18 @@ async def test_cancel_while_the_connection_is_made(client: Client, upstream: Ups
     assert client.pools[0].is_quiet
 
 
+async def test_cancel_after_a_failure_does_nothing(client: Client, upstream: Upstream) -> None:
+    recorder = Recorder()
+    handle = client.send(upstream.target, POST, recorder, PATIENT)
+    peer = await upstream.accept()
+    await peer.request()
+    peer.close()
+    failure = await recorder.failed()
+    handle.cancel()
+    await rounds()
+    assert recorder.failure is failure
+
+
 async def test_cancel_after_the_end_leaves_the_connection_alone(client: Client, upstream: Upstream) -> None:
     first, second = Recorder(), Recorder()
     handle = client.send(upstream.target, POST, first, PATIENT)

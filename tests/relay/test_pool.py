@@ -311,6 +311,52 @@ async def test_a_cancelled_call_makes_room_in_the_queue(narrow: Client, upstream
     assert narrow.pools[0].waiting == 2
 
 
+async def test_a_dial_that_is_given_up_makes_room_for_the_next(upstream: Upstream) -> None:
+    async with opened(Limits(connections=1, tick_s=HOUR_S)) as client:
+        first, second = Recorder(), Recorder()
+        handle = client.send(upstream.target, POST, first, TIMEOUTS)
+        client.send(upstream.target, POST, second, TIMEOUTS)
+        handle.cancel()
+        async with asyncio.TaskGroup() as serving:
+            # The first dial may have got as far as the server.
+            task = serving.create_task(serve_all(upstream))
+            await second.over()
+            task.cancel()
+        assert second.ended
+        assert not first.is_over
+
+
+async def test_a_dial_that_fails_does_not_touch_a_call_that_was_served_meanwhile(
+    narrow: Client, upstream: Upstream
+) -> None:
+    first, second = Recorder(), Recorder()
+    narrow.send(upstream.target, POST, first, TIMEOUTS)
+    peer = await upstream.accept()
+    await peer.request()
+    upstream.server.close()
+    peer.send(OK)
+    narrow.send(upstream.target, POST, second, TIMEOUTS)
+    await peer.request()
+    await rounds(50)
+    assert narrow.counters.failed == 1
+    peer.send(OK)
+    await second.over()
+    assert second.ended
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_closing_waits_until_the_connections_are_gone(
+    upstream: Upstream, secure_upstream: Upstream, client: Client, scheme: str
+) -> None:
+    server = upstream if scheme == "http" else secure_upstream
+    recorder = Recorder()
+    client.send(server.target, POST, recorder, PATIENT)
+    await (await server.accept()).answer()
+    await recorder.over()
+    await client.pools[0].aclose()
+    assert client.pools[0].is_quiet
+
+
 async def test_a_waiting_call_gets_a_new_connection_when_a_busy_one_ends(
     narrow: Client, upstream: Upstream
 ) -> None:
@@ -340,3 +386,13 @@ async def test_the_sweep_rests_while_there_is_nothing_to_watch(upstream: Upstrea
             await peer.gone()  # the sweep found the connection old, and is back for the second round
             while client._ticking is not None:
                 await rounds(1)
+
+
+async def serve_all(upstream: Upstream) -> None:
+    """Answer every request on every connection, one connection after the other."""
+    while True:
+        peer = await upstream.accept()
+        try:
+            await peer.serve()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            continue
