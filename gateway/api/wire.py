@@ -21,6 +21,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from gateway.api.addresses import format_at
 from gateway.api.bounds import (
     Bounds,
     Watch,
@@ -237,7 +238,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._wait(self._plane.bounds.body_timeout_s)
         version = self.parser.get_http_version()
         if self.parser.get_method() == b"POST":
-            self._format = self._plane.formats.get(self._path())
+            self._format = format_at(self._plane.formats, self._path(), self.url, self.headers)
         if in_head > self._plane.bounds.max_header_bytes and self._is_head_too_large():
             self._refuse(head_too_large(self._plane.bounds))
         elif self._announced_bytes() > self._plane.bounds.max_body_bytes:

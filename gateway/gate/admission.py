@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.domain.budgets import Budget, Need, need
+from gateway.domain.catalogue import ModelEntry
 from gateway.domain.errors import BadRequest, Forbidden, NotFound, PriceMissing, Unauthenticated
 from gateway.domain.names import NameGate, end_user_name, merge_tags
 from gateway.domain.quotes import Quote, affordable_output, quote
@@ -136,7 +137,7 @@ class Desk:
         if plan is None:
             plan = self.router.plan(self._directory.catalogue, model, now_us)
             plan = replace(plan, card=plan.card.for_accounts([account.id for account in caller.accounts]))
-            _check_allowed(caller.key.models, plan)
+            _check_allowed(caller.key.models, plan.provider, plan.model)
             caller.remember_plan(model, plan)
         if format_name not in plan.upstream.provider.paths:
             spoken = ", ".join(sorted(plan.upstream.provider.paths))
@@ -188,7 +189,7 @@ class Desk:
             is_clamped = cap < intent.output_cap
         worst = quote(plan.card, intent, cap, plan.context_window, now_us)
         for other in intent.others:
-            worst = worst.plus(self._quote_of_other(other, plan, scope, now_us))
+            worst = worst.plus(self._quote_of_other(other, caller.key, plan, scope, now_us))
         if not worst.is_priced and self.router.unpriced.refuses:
             raise _unpriced(plan, worst)
         return Offer(
@@ -206,16 +207,27 @@ class Desk:
             admitted_at_us=now_us,
         )
 
-    def _quote_of_other(self, part: Intent, plan: Plan, scope: Scope, now_us: int) -> Quote:
+    def _quote_of_other(self, part: Intent, key: VirtualKey, plan: Plan, scope: Scope, now_us: int) -> Quote:
         """The worst case of a part of a call that another model of the same provider may serve."""
         entry = self._directory.catalogue.resolve(plan.upstream.prices_of, part.model)
+        _check_allowed(key.models, plan.provider, entry.model if entry else part.model)
         priced = entry is not None and entry.card.is_priced
+        cap = self._cap_of_other(part, entry, now_us)
         if entry is None or not priced:
             if self.router.unpriced.refuses:
                 raise _unpriced_model(plan, part.model)
-            return quote(self.router.unpriced.card, part, part.output_cap or 0, None, now_us)
+            return quote(self.router.unpriced.card, part, cap, None, now_us)
         card = entry.card.for_accounts(scope.accounts)
-        return quote(card, part, part.output_cap or 0, entry.context_window(now_us), now_us)
+        return quote(card, part, cap, entry.context_window(now_us), now_us)
+
+    def _cap_of_other(self, part: Intent, entry: ModelEntry | None, now_us: int) -> int:
+        """As much as the part asks for, else as much as its model writes."""
+        if part.output_cap is not None:
+            return part.output_cap
+        limits = entry.limits_at(now_us) if entry else None
+        if limits is None or limits.max_output is None:
+            return self._limits.default_output_tokens
+        return limits.max_output
 
     def _cap(self, key: VirtualKey, intent: Intent, plan: Plan) -> int:
         """The smallest of the caller's, the key's and the model's cap; the key may refuse instead."""
@@ -253,11 +265,11 @@ class Desk:
         return cap
 
 
-def _check_allowed(patterns: Sequence[str] | None, plan: Plan) -> None:
-    if patterns is not None and not allowed_model(patterns, plan.provider, plan.model):
+def _check_allowed(patterns: Sequence[str] | None, provider: str, model: str) -> None:
+    if patterns is not None and not allowed_model(patterns, provider, model):
         raise Forbidden(
             "model_not_allowed",
-            f"This key may not use {plan.provider}/{plan.model}.",
+            f"This key may not use {provider}/{model}.",
             hint=f"The key allows {', '.join(patterns)}; ask its owner to widen the list.",
             param="model",
         )

@@ -20,7 +20,7 @@ __all__ = ["Remaining", "Told", "call_headers", "upstream_answer", "wants_cost",
 # Costs are told in a header while the body is small enough to have been held whole anyway.
 COST_HEADER_BODY_BYTES = 1 << 20
 ERROR_OBJECT = re.compile(rb'"error"\s*:\s*\{(?=\s*")')
-USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*\{')
+USAGE_OBJECT = re.compile(rb'"usage(?:Metadata)?"\s*:\s*\{')
 EMPTY = re.compile(rb"\s*\}")
 
 

@@ -76,7 +76,12 @@ def settle(
     charge = cost(usage, card, offer.admitted_at_us, tier)
     for model, used in report.others if report else ():
         usage = _added(usage, used)
-        charge = _with_part(charge, cost(used, card_of(model) or card, offer.admitted_at_us, tier))
+        # The fee of a request is the call's own; a part that names nobody is of the model asked for.
+        known = card_of(model) if model else None
+        part = cost({**used, "requests": 0}, known or offer.plan.card, offer.admitted_at_us, tier)
+        if model and known is None:
+            part = part._replace(flags=(*part.flags, f"unknown_model:{model[:64]}"))
+        charge = _with_part(charge, part)
     flags = offer.plan.flags + ending.flags + charge.flags + _anomalies(report, charge, offer)
     if source in ("counted", "mixed"):
         flags += ("estimated",)
@@ -124,7 +129,10 @@ def _usage(ending: Ending) -> tuple[Usage, UsageSource | str]:
     if report is None:
         found = {meter: quantity for meter, quantity in counted.items() if quantity}
         return (found, "counted") if ending.counted is not None else ({}, "none")
-    gaps = {side: counted[side] for side in report.missing if counted.get(side)}
+    # What was told of a side before the report broke off is the least it can have been.
+    gaps = {
+        side: max(counted[side], report.usage.get(side, 0)) for side in report.missing if counted.get(side)
+    }
     return ({**report.usage, **gaps}, "mixed") if report.missing else (report.usage, "provider")
 
 

@@ -344,6 +344,8 @@ class Asks:
         now_us = self._clock.now_us()
         while self._low:
             window, amount = self._low.popitem()
+            if self._book.windows.get(window.ref) is not window:
+                continue  # forgotten before its turn came
             if not amount and not window.line.waiting:
                 amount = top_up(window, now_us)
             if amount > 0:

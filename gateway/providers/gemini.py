@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import quote
 
 from gateway.providers.base import Headers, Provider, api_key_header
 from gateway.providers.refusals import Refusal, error_of, read_status, seconds
@@ -12,6 +13,21 @@ from gateway.providers.refusals import Refusal, error_of, read_status, seconds
 __all__ = ["PROVIDER"]
 
 _TYPE: Final = "type.googleapis.com/google.rpc."
+_TUNED: Final = "tunedModels/"
+_PATHS: Final = {
+    "gemini_generate": "/v1beta/{model}:generateContent",
+    "gemini_stream": "/v1beta/{model}:streamGenerateContent?alt=sse",
+    "gemini_stream_array": "/v1beta/{model}:streamGenerateContent",
+    "gemini_count_tokens": "/v1beta/{model}:countTokens",
+    "gemini_embed": "/v1beta/{model}:embedContent",
+    "gemini_batch_embed": "/v1beta/{model}:batchEmbedContents",
+}
+
+
+def _locate(base_path: str, template: str, model: str, api_version: str | None) -> str:
+    """A model is addressed by its resource's name, `models/...`; a tuned one by `tunedModels/...`."""
+    kind = _TUNED if model.startswith(_TUNED) else "models/"
+    return base_path + template.replace("{model}", kind + quote(model.removeprefix(kind), safe=""))
 
 
 def _read_refusal(status: int, headers: Headers, body: bytes) -> Refusal:
@@ -55,9 +71,10 @@ PROVIDER: Final = Provider(
     base_url="https://generativelanguage.googleapis.com",
     credential_env="GEMINI_API_KEY",
     price_providers=("google",),
-    paths={},
+    paths=_PATHS,
     authorize=api_key_header(b"x-goog-api-key"),
     # Every event carries the usage so far, thoughts included, so a cut stream is known nearly exactly.
     on_abort="stop",
+    locate=_locate,
     read_refusal=_read_refusal,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import anthropic
 import pytest
@@ -64,3 +65,20 @@ def test_tokens_are_counted_for_nothing(team: Team, sdk: anthropic.Anthropic) ->
     counted = sdk.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": TWELVE_WORDS}])
     assert counted.input_tokens > 0
     assert nano(team.gateway.window(budget)["spent"]) == 0
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"tools": [{"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-4-8"}]},
+        {"fallbacks": [{"model": "claude-opus-4-8"}]},
+    ],
+    ids=["advisor", "fallback"],
+)
+def test_a_key_binds_every_model_of_a_call(team: Team, extra: dict[str, Any]) -> None:
+    team.make_key(models=["claude-sonnet*"])
+    message = {"model": MODEL, "max_tokens": 20, "messages": [{"role": "user", "content": TWELVE_WORDS}]}
+    refused = team.client.call("POST", "/v1/messages", {**message, **extra})
+    assert refused.status == 403
+    assert "claude-opus-4-8" in refused.json["error"]["message"]
+    assert team.client.call("POST", "/v1/messages", message).status == 200

@@ -125,3 +125,31 @@ def test_usage_without_a_price_and_fields_nobody_knows_are_flagged() -> None:
 def test_flags_add_up() -> None:
     ending = Ending("done", 200).flagged("client_gone")
     assert settled(ending.with_count({"input": 1})).closing.flags == ["client_gone", "estimated"]
+
+
+def test_what_another_model_did_costs_what_that_model_costs() -> None:
+    told = report(others=(("gpt-4.1-nano", {"output": 7}),))
+    card = RateCard(
+        "openai", "gpt-4.1-nano", [with_id(PriceRow("", "openai", "gpt-4.1-nano", "output", 1_000_000))]
+    )
+    closing = settle(
+        offer(max_tokens=100),
+        Ending("done", 200, told),
+        lambda served: card if served == "gpt-4.1-nano" else None,
+        LATER_US,
+    ).closing
+    assert closing.usage == {"input": 10, "output": 12}
+    assert closing.charge_nano == 10 * IN_NANO + 5 * OUT_NANO + 7 * 1_000
+    assert closing.flags == []
+
+
+def test_another_model_nobody_knows_is_priced_as_the_one_asked_for_and_flagged() -> None:
+    closing = settled(Ending("done", 200, report(others=(("tides-1", {"output": 7}),)))).closing
+    assert closing.charge_nano == 10 * IN_NANO + 12 * OUT_NANO
+    assert closing.flags == ["unknown_model:tides-1"]
+
+
+def test_a_count_does_not_undercut_what_was_told_before_the_end() -> None:
+    told = report(10, 40, missing=("output",))
+    closing = settled(Ending("aborted", 200, told).with_count({"output": 1})).closing
+    assert closing.usage == {"input": 10, "output": 40}

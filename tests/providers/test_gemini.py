@@ -47,3 +47,23 @@ def test_details_of_any_shape(details: str) -> None:
 
 def test_an_error_without_details() -> None:
     assert PROVIDER.read_refusal(429, [], b'{"error":{"code":429}}') == Refusal("provider", True)
+
+
+@pytest.mark.parametrize(
+    ("model", "path"),
+    [
+        ("gemini-2.5-flash", "/v1beta/models/gemini-2.5-flash:countTokens"),
+        ("models/gemini-2.5-flash", "/v1beta/models/gemini-2.5-flash:countTokens"),
+        ("tunedModels/tides-7", "/v1beta/tunedModels/tides-7:countTokens"),
+        ("../files?key=x", "/v1beta/models/..%2Ffiles%3Fkey%3Dx:countTokens"),
+        ("tunedModels/a/../b", "/v1beta/tunedModels/a%2F..%2Fb:countTokens"),
+    ],
+)
+def test_a_model_is_in_the_path(model: str, path: str) -> None:
+    assert PROVIDER.path("gemini_count_tokens", "", model) == path
+    assert PROVIDER.path("gemini_count_tokens", "/proxy", model) == f"/proxy{path}"
+
+
+def test_a_stream_is_asked_for_in_the_framing_that_the_client_reads() -> None:
+    assert PROVIDER.path("gemini_stream", "", "m") == "/v1beta/models/m:streamGenerateContent?alt=sse"
+    assert PROVIDER.path("gemini_stream_array", "", "m") == "/v1beta/models/m:streamGenerateContent"
