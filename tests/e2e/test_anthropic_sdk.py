@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anthropic
@@ -17,10 +18,17 @@ MODEL = "claude-sonnet-4-6"
 TWELVE_WORDS = "Tell me about the sea. [[sim: words=12]]"
 
 
-@pytest.fixture
-def sdk(team: Team) -> Iterator[anthropic.Anthropic]:
+@contextmanager
+def sdk_of(team: Team) -> Iterator[anthropic.Anthropic]:
     """The official SDK, one base URL away from the provider."""
     with anthropic.Anthropic(base_url=team.gateway.url, api_key=team.key, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def sdk(team: Team) -> Iterator[anthropic.Anthropic]:
+    """The SDK with the team's key."""
+    with sdk_of(team) as client:
         yield client
 
 
@@ -49,9 +57,9 @@ def test_a_stream_arrives_whole_and_is_booked_once(team: Team, sdk: anthropic.An
     assert row["usage"]["output"] == reply.usage.output_tokens
 
 
-def test_a_spent_budget_is_an_error_of_this_dialect(team: Team, sdk: anthropic.Anthropic) -> None:
+def test_a_spent_budget_is_an_error_of_this_dialect(team: Team) -> None:
     team.budget("0.000001")
-    with pytest.raises(anthropic.APIStatusError) as refused:
+    with sdk_of(team) as sdk, pytest.raises(anthropic.APIStatusError) as refused:
         sdk.messages.create(model=MODEL, max_tokens=200, messages=[{"role": "user", "content": TWELVE_WORDS}])
     assert refused.value.status_code == 429, refused.value.body
     assert isinstance(refused.value.body, dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -19,13 +20,20 @@ TWELVE_WORDS = "Tell me about the sea. [[sim: words=12]]"
 BODY: Any = {"contents": [{"role": "user", "parts": [{"text": TWELVE_WORDS}]}]}
 
 
-@pytest.fixture
-def sdk(team: Team) -> Iterator[genai.Client]:
+@contextmanager
+def sdk_of(team: Team) -> Iterator[genai.Client]:
     """The official SDK, one base URL away from the provider."""
     options = types.HttpOptions(base_url=team.gateway.url, retry_options=types.HttpRetryOptions(attempts=1))
     client = genai.Client(api_key=team.key, http_options=options)
     yield client
     client.close()
+
+
+@pytest.fixture
+def sdk(team: Team) -> Iterator[genai.Client]:
+    """The SDK with the team's key."""
+    with sdk_of(team) as client:
+        yield client
 
 
 def test_an_answer_is_booked_as_reported(team: Team, sdk: genai.Client) -> None:
@@ -46,9 +54,9 @@ def test_a_stream_arrives_whole_and_is_booked_once(team: Team, sdk: genai.Client
     assert row["usage"]["output"] == chunks[-1].usage_metadata.candidates_token_count
 
 
-def test_a_spent_budget_is_an_error_of_this_dialect(team: Team, sdk: genai.Client) -> None:
+def test_a_spent_budget_is_an_error_of_this_dialect(team: Team) -> None:
     team.budget("0.000001")
-    with pytest.raises(errors.ClientError) as refused:
+    with sdk_of(team) as sdk, pytest.raises(errors.ClientError) as refused:
         sdk.models.generate_content(model=MODEL, contents=TWELVE_WORDS)
     assert (refused.value.code, refused.value.status) == (429, "RESOURCE_EXHAUSTED")
     assert team.rows() == []

@@ -44,7 +44,8 @@ def format_at(target: str) -> str | None:
         ("/v1beta/models", None),
         ("/v1beta/models/m", None),
         ("/v1beta/cachedContents/c:generateContent", None),
-        ("/v1/models/m:generateContent", None),
+        ("/v1/models/m:generateContent", "gemini_generate"),
+        ("/v2/models/m:generateContent", None),
         ("/v1/chat/completions", None),
     ],
 )
