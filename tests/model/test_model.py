@@ -1,0 +1,75 @@
+"""The ledger against an auditor in plain integers, whatever happens in whatever order.
+
+`THOROUGH=50 pytest tests/model` runs fifty times as many stories, other ones each time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.databases import sqlite_template
+from tests.model.machine import LedgerMachine
+
+__all__ = ["sqlite_template"]
+
+TIMES = int(os.environ.get("THOROUGH", "1"))
+STEPS = 50
+
+# A defect by what it is: the piece of SQL, and what is said instead.
+PLANTED: Mapping[str, tuple[str, str]] = {
+    "the cap is passed by one": ("leased + ? <= cap", "leased + ? <= cap + 1"),
+    "a transaction may happen twice": ("AND serial = ?", "AND serial >= 0 * ?"),
+    "nobody is told to give back": ("SET recall = recall + 1", "SET recall = recall"),
+    "posted is not moved": ("SET posted = ?", "SET posted = posted + 0 * ?"),
+    "a charge leaves its lease as it is": (
+        "leased = leased - ?, overrun",
+        "leased = leased - 0 * ?, overrun",
+    ),
+}
+
+
+def machine(template: bytes, planted: Mapping[str, str]) -> type[LedgerMachine]:
+    """The machine on a database with the tables, and with these defects in its SQL."""
+    return type("Machine", (LedgerMachine,), {"template": template, "planted": planted})
+
+
+def effort(examples: int, *, shrinks: bool) -> settings:
+    """So many stories; the same ones each time unless more are asked for."""
+    return settings(
+        max_examples=examples * TIMES,
+        stateful_step_count=STEPS,
+        deadline=None,
+        database=None,
+        derandomize=TIMES == 1,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink] if shrinks else [Phase.generate],
+        print_blob=True,
+    )
+
+
+def test_every_verdict_and_balance_is_the_auditors(sqlite_template: bytes) -> None:
+    run_state_machine_as_test(machine(sqlite_template, {}), settings=effort(20, shrinks=True))
+
+
+@pytest.mark.slow
+def test_in_three_hundred_stories(sqlite_template: bytes) -> None:
+    run_state_machine_as_test(machine(sqlite_template, {}), settings=effort(300, shrinks=True))
+
+
+@pytest.mark.parametrize(
+    "defect",
+    [
+        pytest.param(name, marks=() if number == 0 else pytest.mark.slow)
+        for number, name in enumerate(PLANTED)
+    ],
+)
+def test_a_planted_defect_is_found(sqlite_template: bytes, defect: str) -> None:
+    """The auditor has teeth: each of these breaks a rule, and is seen within a few hundred stories."""
+    planted = dict([PLANTED[defect]])
+    with pytest.raises((AssertionError, BaseExceptionGroup)):
+        run_state_machine_as_test(machine(sqlite_template, planted), settings=effort(300, shrinks=False))
