@@ -61,6 +61,7 @@ logger = logging.getLogger("tollgate")
 POLL_EVERY_S = 0.25
 SWEEP_EVERY_S = 1.0
 EXPIRE_EVERY_S = 5.0
+START_AGAIN_S = 1.0
 SWITCH_S = 0.001
 
 Scope = MutableMapping[str, Any]
@@ -103,6 +104,11 @@ class Application:
         async with AsyncExitStack() as stack:
             try:
                 plane, self._app = await stack.enter_async_context(worker(self._settings))
+            except Unavailable as error:
+                # A failed start would have the supervisor stop the workers that go on with their leases.
+                logger.error("the worker cannot start, and is started again: %s", error)
+                await asyncio.sleep(START_AGAIN_S)
+                os._exit(os.EX_TEMPFAIL)
             except Exception as error:
                 logger.exception("the worker did not start")
                 await send({"type": "lifespan.startup.failed", "message": str(error)})

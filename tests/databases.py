@@ -30,6 +30,7 @@ __all__ = [
     "Postgres",
     "backend",
     "empty_database",
+    "get_server",
     "migrated_database",
     "migrated_engine",
     "postgres",

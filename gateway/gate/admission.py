@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.domain.budgets import Budget, Need, need
-from gateway.domain.catalogue import ModelEntry
+from gateway.domain.catalogue import Catalogue, ModelEntry
 from gateway.domain.errors import BadRequest, Forbidden, NotFound, PriceMissing, Unauthenticated
 from gateway.domain.names import NameGate, end_user_name, merge_tags
 from gateway.domain.quotes import Quote, affordable_output, quote
@@ -60,6 +60,7 @@ class Offer(msgspec.Struct, frozen=True, gc=False):
     """
 
     caller: Caller
+    catalogue: Catalogue  # as it was at admission: a price that comes later is not this call's
     inbound: InboundCall
     intent: Intent
     plan: Plan
@@ -194,6 +195,7 @@ class Desk:
             raise _unpriced(plan, worst)
         return Offer(
             caller=caller,
+            catalogue=self._directory.catalogue,
             inbound=inbound,
             intent=intent,
             plan=plan,

@@ -201,7 +201,7 @@ class Gate:
 
     def settle(self, offer: Offer, ending: Ending) -> Settlement:
         """Price what became of a call."""
-        catalogue, provider = self.directory.catalogue, offer.plan.upstream.prices_of
+        catalogue, provider = offer.catalogue, offer.plan.upstream.prices_of
         accounts = offer.scope.accounts
 
         def card_of(served: str) -> RateCard | None:

@@ -1,7 +1,6 @@
-"""Clients of many threads that call and call, and note of each call what its client saw.
+"""Callers that stream without end, each call known by name to the client, the provider and the ledger.
 
-A call is known everywhere by its number: it is the end user in the ledger, and a word of the prompt that the
-simulated provider was sent.
+A call's end user is its name in the ledger; its output cap, which no other call has, its name upstream.
 """
 
 from __future__ import annotations
@@ -9,161 +8,112 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
-import random
-import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from tests.running import Client, Gateway, eventually
 
-__all__ = ["Load", "Sent", "calling"]
+__all__ = ["FIRST_CAP", "Load", "Told", "calling"]
 
-CALLERS = 10
-STREAMED = 0.6
-CAP = {"max_tokens": 60}
-MODELS = ("gpt-4.1", "gpt-4o-mini", "deepseek-v3.2")
-RESTART_LIMIT_S = 60.0
+FIRST_CAP = 1_000
+# A client whose connection is refused tries again, but not as fast as it can.
+BACK_OFF_S = 0.05
 
 
-@dataclass(slots=True)
-class Sent:
-    """One call as its client saw it. `status` is 0 while no answer has come."""
+@dataclass
+class Told:
+    """What a client was told of one call: refused with a status, broken off, or finished; when each piece of
+    its answer came."""
 
     number: int
-    model: str
-    prompt: str
-    streamed: bool
     status: int = 0
-    code: str = ""
-    events: int = 0
-    has_ended: bool = False
+    is_finished: bool = False
+    pieces: list[float] = field(default_factory=list)
 
     @property
-    def name(self) -> str:
-        """The end user it is booked under."""
-        return f"n{self.number}"
+    def end_user(self) -> str:
+        """Its name in the ledger."""
+        return f"user-{self.number}"
 
     @property
-    def body(self) -> dict[str, Any]:
-        """What was asked."""
-        fields = {"stream": True} if self.streamed else {}
-        return {"model": self.model, "messages": [{"role": "user", "content": self.prompt}], **fields, **CAP}
+    def cap(self) -> int:
+        """Its name at the provider."""
+        return FIRST_CAP + self.number
 
 
 class Load:
-    """Callers that share a client until they are told to stop."""
+    """Callers in threads. `prompts` are sent in turn."""
 
-    def __init__(self, gateway: Gateway, key: str, seed: int, pace_ms: int) -> None:
-        self.sent: list[Sent] = []
-        self._gateway = gateway
-        self._client: Client = gateway.client(key)
-        self._numbers = itertools.count(1)
-        self._pace_ms = pace_ms
+    def __init__(self, client: Client, prompts: Sequence[str]) -> None:
+        self.calls: list[Told] = []
+        self.pieces = 0
+        self._client = client
+        self._prompts = prompts
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
         self._is_over = threading.Event()
-        self._failures: list[BaseException] = []
-        self._threads = [
-            threading.Thread(target=self._run, args=(random.Random(seed * 1_000 + caller),))
-            for caller in range(CALLERS)
-        ]
 
-    def start(self) -> None:
-        """Begin to call."""
-        for thread in self._threads:
-            thread.start()
+    def run(self) -> None:
+        """One caller, until the load is over."""
+        while not self._is_over.is_set():
+            told = self._next()
+            try:
+                self._call(told)
+            except (OSError, http.client.HTTPException):
+                self._is_over.wait(BACK_OFF_S)
 
-    def stop(self) -> None:
-        """Begin no more calls, and wait for those that run; raises what went wrong in a caller."""
+    def end(self) -> None:
+        """Callers finish the call they are in."""
         self._is_over.set()
-        for thread in self._threads:
-            thread.join()
-        if self._failures:
-            raise self._failures[0]
 
-    def until_answered(self, more: int) -> None:
-        """Return when so many calls more than now have their answer's end."""
-        goal = self._ended() + more
-        eventually(lambda: self._ended() >= goal or bool(self._failures), "calls are answered", 60.0)
+    def until_pieces(self, more: int) -> None:
+        """Return once clients have got so many pieces of answers more."""
+        goal = self.pieces + more
+        eventually(lambda: self.pieces >= goal, f"{more} pieces more reach their clients", 60)
 
-    def until_streaming(self) -> None:
-        """Return when the clients of some streams have seen the beginning and not yet the end."""
+    def _next(self) -> Told:
+        with self._lock:
+            told = Told(next(self._numbers))
+            self.calls.append(told)
+            return told
 
-        def look() -> bool:
-            return any(each.events and not each.has_ended for each in self.sent[-CALLERS:])
-
-        eventually(look, "streams run")
-
-    def _ended(self) -> int:
-        return sum(each.has_ended for each in list(self.sent))
-
-    def _run(self, draw: random.Random) -> None:
+    def _call(self, told: Told) -> None:
+        prompt = self._prompts[told.number % len(self._prompts)]
+        stream = self._client.stream("gpt-4.1", prompt, user=told.end_user, max_tokens=told.cap)
         try:
-            while not self._is_over.is_set():
-                self._call(draw)
-        except BaseException as error:
-            # It is raised again where the load is stopped.
-            self._failures.append(error)
-
-    def _call(self, draw: random.Random) -> None:
-        words, pace_ms = draw.randint(1, 50), draw.choice([0, self._pace_ms // 4, self._pace_ms])
-        number = next(self._numbers)
-        prompt = f"[[sim: words={words} pace_ms={pace_ms}]] Number {number} asks about rain."
-        sent = Sent(number, draw.choice(MODELS), prompt, draw.random() < STREAMED)
-        self.sent.append(sent)
-        try:
-            if sent.streamed:
-                self._stream(sent)
-            else:
-                self._chat(sent)
-        except (OSError, http.client.HTTPException):
-            self._until_connected()
-
-    def _chat(self, sent: Sent) -> None:
-        answer = self._client.chat(sent.model, sent.prompt, headers=_named(sent), **CAP)
-        sent.status = answer.status
-        sent.has_ended = answer.status == 200
-        sent.code = "" if sent.has_ended else answer.code
-
-    def _stream(self, sent: Sent) -> None:
-        stream = self._client.stream(sent.model, sent.prompt, headers=_named(sent), **CAP)
-        try:
-            sent.status = stream.status
+            told.status = stream.status
             if stream.status != 200:
-                sent.code = json.loads(stream.read())["error"]["tollgate"]["code"]
+                self._is_over.wait(BACK_OFF_S)
                 return
             for event in stream.events():
-                sent.events += 1
-                sent.has_ended = event == b"[DONE]"
+                if event == b"[DONE]":
+                    told.is_finished = True
+                elif _has_text(event):
+                    told.pieces.append(time.monotonic())
+                    with self._lock:
+                        self.pieces += 1
         finally:
             stream.close()
 
-    def _until_connected(self) -> None:
-        """Wait for the gateway to come back, or for the end of the load."""
 
-        def look() -> bool:
-            if self._is_over.is_set():
-                return True
-            try:
-                socket.create_connection(("127.0.0.1", self._gateway.port), 5).close()
-            except OSError:
-                return False
-            return True
-
-        eventually(look, "the gateway can be connected to", RESTART_LIMIT_S)
-
-
-def _named(sent: Sent) -> dict[str, str]:
-    return {"x_tollgate_end_user": sent.name}
+def _has_text(event: bytes) -> bool:
+    choices = json.loads(event).get("choices") or [{}]
+    return bool(choices[0].get("delta", {}).get("content"))
 
 
 @contextmanager
-def calling(gateway: Gateway, key: str, *, seed: int, pace_ms: int = 20) -> Iterator[Load]:
-    """A load that runs for as long as the block; whatever happens, no thread of it is left."""
-    load = Load(gateway, key, seed, pace_ms)
-    load.start()
+def calling(gateway: Gateway, key: str, callers: int, prompts: Sequence[str]) -> Iterator[Load]:
+    """So many callers, until the end of the block; then all have ended their calls."""
+    load = Load(gateway.client(key), prompts)
+    threads = [threading.Thread(target=load.run) for _ in range(callers)]
+    for thread in threads:
+        thread.start()
     try:
         yield load
     finally:
-        load.stop()
+        load.end()
+        for thread in threads:
+            thread.join()

@@ -10,7 +10,9 @@ import pytest
 
 from gateway.domain.errors import BudgetExceeded, BudgetHeld
 from gateway.formats.openai_chat import FORMAT
+from gateway.gate.admission import Offer
 from gateway.gate.inbound import InboundCall
+from gateway.gate.settlement import Ending, Settlement
 from tests.gate.making import budget, caller, chat, inbound
 from tests.gate.playbook import JSON, SSE, Playbook
 
@@ -485,7 +487,13 @@ async def test_a_defect_at_the_very_end_cuts_the_client_off(play: Playbook) -> N
 
 async def test_a_defect_while_settling_is_charged_as_it_was_admitted(play: Playbook) -> None:
     play.sent(max_tokens=100)
-    play.gate.directory.catalogue = None  # type: ignore[assignment]
+    settle = play.gate.settle
+
+    def settles_no_report(offer: Offer, ending: Ending) -> Settlement:
+        assert ending.report is None
+        return settle(offer, ending)
+
+    play.gate.settle = settles_no_report  # type: ignore[method-assign]
     play.upstream(200, JSON, b'{"model":"m","choices":[],"usage":{"prompt_tokens":10,"completion_tokens":5}}')
     assert play.closing.flags == ["gateway_error", "estimated"]
     assert play.closing.outcome == "aborted"

@@ -104,7 +104,16 @@ def held_call(team: Team, providers: SimulatedProviders, model: str) -> threadin
     return thread
 
 
-def test_a_price_that_changes_while_a_call_runs(team: Team, providers: SimulatedProviders) -> None:
+def _estimate(team: Team) -> int:
+    """The worst case of a small call, in nano-USD, with an estimate's own prices."""
+    body = {"model": "gpt-4.1-nano", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 10}
+    return nano(team.client.post("/v1/estimate", body)["quote_usd"])
+
+
+@pytest.mark.parametrize("is_backdated", [False, True])
+def test_a_price_that_changes_while_a_call_runs(
+    team: Team, providers: SimulatedProviders, is_backdated: bool
+) -> None:
     """one-api, new-api: one table of ratios, overwritten in place; a call paid what it found at its end."""
 
     def price(usd: str, since: str) -> None:
@@ -117,7 +126,9 @@ def test_a_price_that_changes_while_a_call_runs(team: Team, providers: Simulated
     price("1.00", "2026-01-01T00:00:00Z")
     team.budget("1.00")
     call = held_call(team, providers, "gpt-4.1-nano")
-    price("1000.00", datetime.now(UTC).isoformat())
+    price("1000.00", "2026-01-02T00:00:00Z" if is_backdated else datetime.now(UTC).isoformat())
+    # Once it can be called for nothing less, the new price is in force.
+    eventually(lambda: _estimate(team) > 1_000_000, "the new price is in force")
     providers.release("door")
     call.join()
     (row,) = team.booked(1)
