@@ -14,7 +14,7 @@ from gateway.formats.base import Intent
 from gateway.formats.bodies import refuse_repeated
 from gateway.formats.splice import Edit, Member, apply, insert_first, locate
 
-__all__ = ["places_of", "upstream_body"]
+__all__ = ["name_model", "places_of", "upstream_body"]
 
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
 _SPLICED: Final = ("model", "stream_options")
@@ -58,6 +58,14 @@ def upstream_body(body: bytes, intent: Intent, model: str, cap_field: str, outpu
     if front:
         edits.append(insert_first(body.index(b"{"), b",".join(front)))
     return apply(body, edits) if edits else body
+
+
+def name_model(body: bytes, intent: Intent, model: str) -> bytes:
+    """The body with the model's name alone changed, for endpoints whose output nothing caps."""
+    if model == intent.model:
+        return body
+    edits = [(each.start, each.end, msgspec.json.encode(model)) for each in intent.places or ()]
+    return apply(body, edits)
 
 
 def _without_looking(

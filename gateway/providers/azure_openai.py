@@ -38,7 +38,11 @@ PROVIDER: Final = Provider(
     base_url="",
     credential_env="AZURE_OPENAI_API_KEY",
     price_providers=("azure", "openai"),
-    paths={"openai_chat": "/chat/completions", "openai_completions": "/completions"},
+    paths={
+        "openai_chat": "/chat/completions",
+        "openai_completions": "/completions",
+        "openai_embeddings": "/embeddings",
+    },
     authorize=api_key_header(b"api-key"),
     on_abort="drain",
     locate=_locate,

@@ -46,7 +46,11 @@ PROVIDER: Final = Provider(
     base_url="https://api.openai.com/v1",
     credential_env="OPENAI_API_KEY",
     price_providers=("openai",),
-    paths={"openai_chat": "/chat/completions", "openai_completions": "/completions"},
+    paths={
+        "openai_chat": "/chat/completions",
+        "openai_completions": "/completions",
+        "openai_embeddings": "/embeddings",
+    },
     authorize=bearer,
     # Usage comes in the last chunk only, and hidden reasoning cannot be counted from what was relayed.
     on_abort="drain",

@@ -19,7 +19,11 @@ PROVIDER: Final = Provider(
     base_url="",
     credential_env="",
     price_providers=(),
-    paths={"openai_chat": "/chat/completions", "openai_completions": "/completions"},
+    paths={
+        "openai_chat": "/chat/completions",
+        "openai_completions": "/completions",
+        "openai_embeddings": "/embeddings",
+    },
     authorize=bearer,
     # Nothing is known of its bill; a machine of one's own is free for the next call at once.
     on_abort="stop",
