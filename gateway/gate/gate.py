@@ -24,6 +24,7 @@ from gateway.domain.prices import RateCard
 from gateway.domain.usage import Usage
 from gateway.formats.base import StreamMeter
 from gateway.gate.admission import Desk, Offer, prompt_estimate
+from gateway.gate.attempts import Attempt
 from gateway.gate.counting import SLICE_CHARS, Counters
 from gateway.gate.directory import Directory
 from gateway.gate.exchange import Exchange
@@ -90,7 +91,7 @@ class Gate:
         self.clock = clock
         self.loop = asyncio.get_running_loop()
         self.max_reply_bytes = limits.max_reply_bytes
-        self.streams: set[Exchange] = set()
+        self.streams: set[Attempt] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.refusals: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
@@ -101,7 +102,7 @@ class Gate:
         self._limits = limits
         self._complete_until_us = clock.now_us()
         self.waiting_room = WaitingRoom(desk, directory, ledger, counters, self.facts)
-        self._abandoned: dict[Exchange, asyncio.TimerHandle] = {}  # answers read on, and until when
+        self._abandoned: dict[Attempt, asyncio.TimerHandle] = {}  # answers read on, and until when
         self._is_draining = False
         self._call_prefix = call_prefix(ledger.journal_bytes)
         self._heads: dict[tuple[object, ...], bytes] = {}  # of upstream requests, by all that is in them
@@ -283,17 +284,17 @@ class Gate:
 
     # Running.
 
-    def may_read_on(self, exchange: Exchange, offer: Offer) -> bool:
+    def may_read_on(self, attempt: Attempt, offer: Offer) -> bool:
         """Read an abandoned answer to its end? Bounded in number and time; past the time it is stopped."""
         if not offer.plan.upstream.drains or len(self._abandoned) >= self._limits.drains:
             return False
-        self._abandoned[exchange] = self.loop.call_later(self._limits.drain_s, exchange.stop)
+        self._abandoned[attempt] = self.loop.call_later(self._limits.drain_s, attempt.stop)
         return True
 
-    def closed(self, exchange: Exchange) -> None:
-        """The exchange's close record is appended: it neither streams nor is read on any more."""
-        self.streams.discard(exchange)
-        timer = self._abandoned.pop(exchange, None)
+    def closed(self, attempt: Attempt) -> None:
+        """The attempt's close record is appended: it neither streams nor is read on any more."""
+        self.streams.discard(attempt)
+        timer = self._abandoned.pop(attempt, None)
         if timer is not None:
             timer.cancel()
 
@@ -329,8 +330,8 @@ class Gate:
 
     async def quiet(self) -> None:
         """Stop what is still under way, and wait until it is settled."""
-        for exchange in (*self.streams, *self._abandoned):
-            exchange.stop()
+        for attempt in (*self.streams, *self._abandoned):
+            attempt.stop()
         while self.tasks:
             await asyncio.gather(*self.tasks, return_exceptions=True)
 
@@ -344,8 +345,8 @@ class Gate:
             streams = tuple(self.streams)
             pause_s = CHECKPOINT_EVERY_S / max(1, -(-len(streams) // CHECKPOINTS_AT_ONCE))
             for at in range(0, len(streams) or 1, CHECKPOINTS_AT_ONCE):
-                for exchange in streams[at : at + CHECKPOINTS_AT_ONCE]:
-                    exchange.checkpoint()
+                for attempt in streams[at : at + CHECKPOINTS_AT_ONCE]:
+                    attempt.checkpoint()
                 await asyncio.sleep(pause_s)
             self._complete_until_us = self._own_calls_complete_until()
             self._log.flush()

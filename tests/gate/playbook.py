@@ -23,6 +23,7 @@ from gateway.clock import DrivenClock
 from gateway.domain.budgets import Budget, Need
 from gateway.domain.errors import GatewayError
 from gateway.domain.keys import fingerprint
+from gateway.gate.attempts import Attempt
 from gateway.gate.counting import Counters
 from gateway.gate.directory import Caller, Directory
 from gateway.gate.exchange import Exchange
@@ -280,6 +281,12 @@ class Playbook:
         """Let the slow ways come to their end."""
         while self.gate.tasks:
             await asyncio.wait(self.gate.tasks)
+
+    @property
+    def attempt(self) -> Attempt:
+        """The attempt that the upstream answers."""
+        attempt: Attempt = self.up.listener
+        return attempt
 
     # What was heard.
 

@@ -435,14 +435,14 @@ async def test_stopping_the_gate_settles_what_runs(play: Playbook) -> None:
 async def test_a_stream_is_noted_as_it_goes(play: Playbook) -> None:
     await play.gate._counters.load("gpt-4.1")
     play.sent(max_tokens=100, stream=True)
-    play.exchange.checkpoint()
+    play.attempt.checkpoint()
     play.heard()
     play.upstream(200, SSE, CHUNK, ends=False)
     play.said.clear()
     prompt = play.ledger.holds.open.popitem()[1].facts.usage["input"]
-    play.exchange.checkpoint()
+    play.attempt.checkpoint()
     play.heard(f"ledger notes {{'input': {prompt}, 'output': 2}}")
-    play.exchange.checkpoint()  # nothing has moved
+    play.attempt.checkpoint()  # nothing has moved
     play.heard()
 
 
@@ -510,7 +510,7 @@ async def test_every_end_after_the_first_is_nothing(play: Playbook) -> None:
     play.exchange.stop()
     play.exchange.client_gone()
     play.exchange.client_gone()
-    play.exchange.checkpoint()
+    play.attempt.checkpoint()
     play.write()
     assert len(play.ledger.closings) == 1
     assert play.ledger.holds.open == {}

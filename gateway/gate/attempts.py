@@ -1,0 +1,329 @@
+"""One try upstream: from its open record to its close record.
+
+    opened -> (open record written) -> sent -> relayed -> over -> (counted) -> closed
+
+The attempt owns its hold. End, error, disconnect and cancel meet in `_over`, and the first of them wins.
+Bytes leave as they arrive; only the end of an answer stays here, for the call to give once the close record
+is written. Whatever goes wrong in a step goes to the call, which knows what its client was told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
+
+import msgspec
+
+from gateway.domain.errors import GatewayError, Unavailable, UpstreamFailed
+from gateway.formats.base import StreamMeter
+from gateway.gate.admission import Offer
+from gateway.gate.answers import Answer, Outcome, failed, whole_events
+from gateway.gate.inbound import Downstream, InboundCall
+from gateway.gate.replies import wants_cost
+from gateway.gate.settlement import Ending, Settlement
+from gateway.ledger.ledger import Hold
+from gateway.relay.calls import Handle, UpstreamFailure
+
+if TYPE_CHECKING:
+    from gateway.gate.gate import Gate
+
+__all__ = ["Attempt", "Call", "guarded", "unwritten"]
+
+P = ParamSpec("P")
+
+# A stream that has said its last word is given this long to close its framing; then it is ended without.
+END_GRACE_S = 0.25
+
+
+class Stepping(Protocol):
+    """Whoever goes in steps and hears of one that failed."""
+
+    def went_wrong(self, error: BaseException) -> None: ...
+
+
+S = TypeVar("S", bound=Stepping)
+
+
+def guarded(step: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, P], None]:
+    """A step of a call, whose failure ends the call and nothing else."""
+
+    @wraps(step)
+    def run(owner: S, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            step(owner, *args, **kwargs)
+        except Exception as error:
+            owner.went_wrong(error)
+
+    return run
+
+
+class Call(Protocol):
+    """What an attempt asks of the call it is made for; `downstream` is None once the client is gone."""
+
+    inbound: InboundCall
+    downstream: Downstream | None
+
+    def began(self, attempt: Attempt, answer: Answer) -> None:
+        """A streamed answer begins."""
+
+    def closed(self, attempt: Attempt) -> None:
+        """The attempt's close record is appended."""
+
+    def went_wrong(self, error: BaseException) -> None:
+        """A step of the attempt failed."""
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Go on in a task whose failure is the call's."""
+
+
+class Attempt:
+    """One try upstream; it is the relay's Listener."""
+
+    __slots__ = (
+        "_call",
+        "_end_timer",
+        "_gate",
+        "_handle",
+        "_hold",
+        "_moved",
+        "answer",
+        "error",
+        "is_cut",
+        "is_over",
+        "offer",
+        "settlement",
+        "tail",
+    )
+
+    def __init__(self, gate: Gate, call: Call, offer: Offer, hold: Hold) -> None:
+        self._gate = gate
+        self._call = call
+        self._hold = hold
+        self._handle: Handle | None = None  # while the upstream answers
+        self._end_timer: asyncio.TimerHandle | None = None
+        self._moved = False  # bytes were relayed since the last checkpoint
+        self.offer = offer
+        self.answer: Answer | None = None
+        self.tail = b""  # what the meter of a stream held back for its end
+        self.is_cut = False  # the stream was ended at its cap
+        self.is_over = False  # it is decided how the attempt ended; it may still have to be counted
+        self.error: GatewayError | None = None  # told instead of the answer, or of its rest
+        self.settlement: Settlement | None = None  # once closed: nothing changes the charge any more
+
+    # Down: from the hold to the upstream.
+
+    @guarded
+    def send(self, failure: OSError | None) -> None:
+        """The open record is written, or cannot be: send the request."""
+        if failure is not None:
+            self._over(Outcome(Ending("void", None, flags=("journal_failed",)), unwritten()))
+        elif self._call.downstream is None:
+            self._over(Outcome(Ending("void", None)))
+        else:
+            upstream = self.offer.plan.upstream
+            request = self._gate.request(self.offer)
+            self._handle = self._gate.client.send(upstream.target, request, self, upstream.timeouts)
+
+    # Up: from the upstream to the client (the relay's Listener).
+
+    @guarded
+    def on_response(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """The head of the answer. That of a stream goes to the client at once."""
+        gate, inbound = self._gate, self._call.inbound
+        intent = self.offer.intent
+        if intent.stream and wants_cost(inbound.headers):
+            # The cost stands in the usage: who asks for the one asks for the other.
+            intent = msgspec.structs.replace(intent, wants_usage=True)
+        answer = self.answer = Answer(status, headers, inbound.format, intent, gate.max_reply_bytes)
+        if answer.meter is not None:
+            gate.streams.add(self)
+            self._call.began(self, answer)
+
+    def on_data(self, data: bytes) -> None:
+        """Body bytes as they came in one read."""
+        answer = self.answer
+        assert answer is not None
+        try:
+            relayed = answer.feed(data)
+            if relayed:
+                self._moved = True
+                downstream = self._call.downstream
+                if downstream is not None:
+                    downstream.write(relayed)
+            if answer.meter is not None:
+                self._watch(answer.meter)
+        except Exception as error:
+            self.went_wrong(error)
+
+    def _watch(self, meter: StreamMeter) -> None:
+        """Look whether a stream has said its last word, or goes on past its cap."""
+        if meter.ended:
+            if self._end_timer is None:
+                # Should its connection stay open, the client does not wait for that.
+                self._end_timer = self._gate.loop.call_later(END_GRACE_S, self.stop)
+        elif meter.may_exceed(self.offer.cut_above):
+            self._gate.count_slice(self.offer, meter)
+            if meter.relayed_output > self.offer.cut_above:
+                self.is_cut = True
+                self._cancel_upstream()
+                self._over(Outcome(Ending("done", self._status, meter.report, flags=("cut_at_cap",))))
+
+    @guarded
+    def on_end(self) -> None:
+        """The answer is complete."""
+        self._handle = None
+        answer = self.answer
+        assert answer is not None
+        if answer.meter is not None:
+            self.tail = answer.meter.finish()
+        self._over(answer.ended())
+
+    @guarded
+    def on_failed(self, failure: UpstreamFailure) -> None:
+        """The upstream was not reached, or went away."""
+        self._handle = None
+        if self._is_said:
+            # It broke off nothing but its framing.
+            self.on_end()
+            return
+        answer = self.answer
+        if answer is not None and answer.meter is not None:
+            self.tail = whole_events(answer.meter.finish())
+        self._gate.upstream_failed(self.offer, failure)
+        self._over(failed(answer, failure, self.offer.plan.upstream.provider.title))
+
+    # From the client.
+
+    @guarded
+    def abandon(self) -> None:
+        """The client hung up: read the upstream to its end or stop it, as its setting says."""
+        if self._handle is not None:
+            self._handle.resume()
+            if not self._gate.may_read_on(self, self.offer):
+                self.stop()
+
+    @guarded
+    def stop(self) -> None:
+        """Stop the upstream and settle by what is known; nothing once the answer is complete."""
+        if self._handle is None:
+            return
+        self._cancel_upstream()
+        if self._is_said:
+            self.on_end()
+            return
+        flags = () if self._call.downstream is None else ("gateway_stopping",)
+        error = Unavailable("draining", "The gateway is stopping.", hint="Try again.", retry_after_s=1)
+        self._over(Outcome(self._broken(*flags), error))
+
+    def pause(self) -> None:
+        """The client reads slower than the upstream writes."""
+        if self._handle is not None:
+            self._handle.pause()
+
+    def resume(self) -> None:
+        """The client has caught up."""
+        if self._handle is not None:
+            self._handle.resume()
+
+    # Metering on the way.
+
+    @guarded
+    def checkpoint(self) -> None:
+        """Record what was relayed since the last checkpoint; called every 200 ms while bytes move."""
+        if not self._moved or self.settlement is not None:
+            return
+        answer = self.answer
+        assert answer is not None
+        assert answer.meter is not None
+        if self._gate.count_slice(self.offer, answer.meter):
+            self._moved = False
+        self._gate.ledger.check(self._hold, *self._gate.so_far(self.offer, answer.meter))
+
+    # Settling.
+
+    def _over(self, outcome: Outcome) -> None:
+        """It is decided how the attempt ended. The first decision wins."""
+        if self.is_over:
+            return
+        self.is_over = True
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+            self._end_timer = None
+        self.error = outcome.error
+        ending = outcome.ending
+        if self._call.downstream is None:
+            ending = ending.flagged("client_gone")
+        if ending.is_known:
+            self._close(ending)
+        else:
+            self._call.spawn(self._count(ending))
+
+    async def _count(self, ending: Ending) -> None:
+        answer = self.answer
+        meter = None if answer is None else answer.meter
+        text = "" if answer is None else answer.text()
+        self._close(ending.with_count(await self._gate.count(self.offer, meter, text)))
+
+    def _close(self, ending: Ending) -> None:
+        """Book the attempt."""
+        if self.settlement is not None:
+            return
+        gate = self._gate
+        settlement = self.settlement = gate.settle(self.offer, ending)
+        gate.ledger.close(self._hold, settlement.closing)
+        gate.closed(self)
+        self._call.closed(self)
+
+    # What goes wrong.
+
+    def went_wrong(self, error: BaseException) -> None:
+        """The call is told, and comes back with `fail`."""
+        self._call.went_wrong(error)
+
+    def fail(self, error: GatewayError) -> None:
+        """End an attempt that is not closed: never leave its money hanging."""
+        was_sent = self._handle is not None or self.answer is not None
+        self._cancel_upstream()
+        if self.is_over:
+            # Counting or settling failed: what was known when the call was admitted is charged.
+            self._close(
+                Ending("aborted", self._status, counted=self._hold.facts.usage, flags=("gateway_error",))
+            )
+        elif isinstance(error, UpstreamFailed):
+            self._over(Outcome(self._broken("upstream_broke"), error))
+        elif was_sent:
+            self._over(Outcome(self._broken("gateway_error"), error))
+        else:
+            self._over(Outcome(Ending("void", None, flags=("gateway_error",)), error))
+
+    def _broken(self, *flags: str) -> Ending:
+        """The rest of the answer, perhaps all of it, will never come."""
+        answer = self.answer
+        return Ending("aborted", None, flags=flags) if answer is None else answer.broken(*flags)
+
+    def _cancel_upstream(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    @property
+    def _is_said(self) -> bool:
+        """Whether a stream has said its last word."""
+        answer = self.answer
+        return answer is not None and answer.meter is not None and answer.meter.ended
+
+    @property
+    def _status(self) -> int | None:
+        return None if self.answer is None else self.answer.status
+
+
+def unwritten() -> Unavailable:
+    """Nothing happens that the journal does not know."""
+    return Unavailable(
+        "ledger_unavailable",
+        "The journal cannot be written.",
+        hint="Calls are refused rather than lost; the operator has to make room.",
+        retry_after_s=5,
+    )
