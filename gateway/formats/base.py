@@ -34,6 +34,7 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
     answer asked for, and for every turn of a loop that the provider runs by itself. `others` are parts of
     the call that other models may serve (advisors, fallbacks): each costs what its own model costs, on top.
     `places` are the format's own: where in the body stands what may be changed; None: not looked for yet.
+    `stored` are the ids of things kept at the provider that the call names: they must be the caller's own.
     """
 
     model: str
@@ -52,6 +53,7 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
     output_extra: int = 0
     places: tuple[Member, ...] | None = ()
     others: tuple[Intent, ...] = ()
+    stored: tuple[str, ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):

@@ -2,7 +2,7 @@
 
 The v1 addresses (base URL `https://RESOURCE.openai.azure.com/openai/v1`) take the deployment as the model
 in the body and need no version. The older ones (`https://RESOURCE.openai.azure.com` or `.../openai`) have
-the deployment in the path and a dated `api-version`.
+the deployment in the path and a dated `api-version`; of these, Responses alone has it in the body.
 https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle
 """
 
@@ -15,6 +15,8 @@ from gateway.providers.base import Provider, api_key_header, join_path
 from gateway.providers.openai import read_refusal
 
 __all__ = ["PROVIDER"]
+
+_RESPONSES: Final = "/responses"
 
 
 def _locate(base_path: str, template: str, model: str, api_version: str | None) -> str:
@@ -29,7 +31,8 @@ def _locate(base_path: str, template: str, model: str, api_version: str | None) 
     if "/deployments/" in base_path:
         return join_path(base_path, template, model, api_version)
     root = base_path if base_path.endswith("/openai") else base_path + "/openai"
-    return join_path(root, "/deployments/{model}" + template, model, api_version)
+    deployment = "" if template == _RESPONSES else "/deployments/{model}"
+    return join_path(root, deployment + template, model, api_version)
 
 
 PROVIDER: Final = Provider(
@@ -42,6 +45,7 @@ PROVIDER: Final = Provider(
         "openai_chat": "/chat/completions",
         "openai_completions": "/completions",
         "openai_embeddings": "/embeddings",
+        "openai_responses": _RESPONSES,
     },
     authorize=api_key_header(b"api-key"),
     on_abort="drain",

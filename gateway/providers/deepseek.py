@@ -14,7 +14,7 @@ PROVIDER: Final = Provider(
     base_url="https://api.deepseek.com/v1",
     credential_env="DEEPSEEK_API_KEY",
     price_providers=("deepseek",),
-    paths={"openai_chat": "/chat/completions"},
+    paths={"openai_chat": "/chat/completions", "openai_responses": "/responses"},
     authorize=bearer,
     # Its reasoning is streamed, so what was relayed can be counted, and a reply may run to 384K tokens
     # that nobody reads any more.

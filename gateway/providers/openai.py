@@ -50,6 +50,7 @@ PROVIDER: Final = Provider(
         "openai_chat": "/chat/completions",
         "openai_completions": "/completions",
         "openai_embeddings": "/embeddings",
+        "openai_responses": "/responses",
     },
     authorize=bearer,
     # Usage comes in the last chunk only, and hidden reasoning cannot be counted from what was relayed.

@@ -23,6 +23,7 @@ PROVIDER: Final = Provider(
         "openai_chat": "/chat/completions",
         "openai_completions": "/completions",
         "openai_embeddings": "/embeddings",
+        "openai_responses": "/responses",
     },
     authorize=bearer,
     # Nothing is known of its bill; a machine of one's own is free for the next call at once.

@@ -24,6 +24,18 @@ def test_both_generations_of_addresses(base_path: str, api_version: str | None, 
     assert PROVIDER.path("openai_chat", base_path, "my gpt", api_version) == expected
 
 
+@pytest.mark.parametrize(
+    ("base_path", "expected"),
+    [
+        ("/openai/v1", "/openai/v1/responses?api-version=preview"),
+        ("", "/openai/responses?api-version=preview"),
+        ("/openai", "/openai/responses?api-version=preview"),
+    ],
+)
+def test_responses_name_their_deployment_in_the_body(base_path: str, expected: str) -> None:
+    assert PROVIDER.path("openai_responses", base_path, "my gpt", "preview") == expected
+
+
 def test_the_older_addresses_need_a_version() -> None:
     with pytest.raises(BadRequest, match="api_version"):
         PROVIDER.path("openai_chat", "", "gpt", None)
