@@ -38,6 +38,7 @@ from gateway.domain.names import NameGate
 from gateway.domain.prices import RateCard
 from gateway.formats.base import Format
 from gateway.gate.admission import Desk, Limits
+from gateway.gate.belongings import Belongings
 from gateway.gate.counting import Counters
 from gateway.gate.directory import Directory
 from gateway.gate.gate import Gate, GateLimits
@@ -136,7 +137,8 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
     directory = Directory(database, ledger.budgets_changed, names)
     await directory.refresh()
     client = Client(RelayLimits())
-    gate = gate_of(settings, directory, ledger, client, names, clock)
+    belongings = belongings_of(settings, database)
+    gate = gate_of(settings, directory, ledger, client, belongings, names, clock)
     watch = Watch(gate.loop.time)
     formats: dict[str, Format] = scan(gateway.formats, "FORMAT")
     by_path = {path.encode(): each for each in formats.values() for path in each.paths}
@@ -157,8 +159,20 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
         await database.stop()
 
 
+def belongings_of(settings: Settings, database: Database) -> Belongings:
+    """Whose is what is stored at providers."""
+    tenancy = settings.tenancy
+    return Belongings(database, tenancy.shared_ids, allows_unknown=tenancy.unknown_ids == "allow")
+
+
 def gate_of(
-    settings: Settings, directory: Directory, ledger: Ledger, client: Client, names: NameGate, clock: Clock
+    settings: Settings,
+    directory: Directory,
+    ledger: Ledger,
+    client: Client,
+    belongings: Belongings,
+    names: NameGate,
+    clock: Clock,
 ) -> Gate:
     """The gate, with the configured limits."""
     limits = settings.limits
@@ -169,6 +183,7 @@ def gate_of(
         directory,
         ledger,
         client,
+        belongings,
         Counters(token_table),
         clock,
         Entropy().take,

@@ -24,6 +24,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "SettingsError",
+    "TenancySettings",
     "WebhookSettings",
     "documented",
     "load",
@@ -146,6 +147,19 @@ class LimitSettings(msgspec.Struct, frozen=True):
     )
 
 
+class TenancySettings(msgspec.Struct, frozen=True):
+    """Whose is what is stored at a provider: responses, conversations, containers, files, caches."""
+
+    unknown_ids: Annotated[
+        Literal["refuse", "allow"],
+        Meta(description="A call that names something made elsewhere than here: refuse it, or let it pass."),
+    ] = "refuse"
+    shared_ids: Annotated[
+        tuple[str, ...],
+        Meta(description="Ids at providers that every account may name, such as vector stores and files."),
+    ] = ()
+
+
 class LedgerSettings(msgspec.Struct, frozen=True):
     """How much the ledger keeps on this machine before it refuses calls."""
 
@@ -183,6 +197,7 @@ class Settings(msgspec.Struct, frozen=True):
     aliases: Mapping[str, str] = msgspec.field(default_factory=dict)
     prices: PriceSettings = msgspec.field(default_factory=PriceSettings)
     limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
+    tenancy: TenancySettings = msgspec.field(default_factory=TenancySettings)
     ledger: LedgerSettings = msgspec.field(default_factory=LedgerSettings)
     webhooks: WebhookSettings = msgspec.field(default_factory=WebhookSettings)
     accounts: AccountSettings = msgspec.field(default_factory=AccountSettings)
@@ -200,6 +215,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "database": DatabaseSettings,
     "prices": PriceSettings,
     "limits": LimitSettings,
+    "tenancy": TenancySettings,
     "ledger": LedgerSettings,
     "webhooks": WebhookSettings,
     "accounts": AccountSettings,

@@ -67,6 +67,7 @@ class Block(msgspec.Struct, gc=False):
     source: msgspec.Raw = msgspec.Raw()
     content: msgspec.Raw = msgspec.Raw()
     citations: msgspec.Raw = msgspec.Raw()
+    file_id: str | None = None
 
 
 class Message(msgspec.Struct, gc=False):
@@ -80,6 +81,7 @@ class _Source(msgspec.Struct, gc=False):
     type: str = ""
     data: str | None = None
     content: str | list[Block] | None = None
+    file_id: str | None = None
 
 
 class _Citations(msgspec.Struct, gc=False):
@@ -96,7 +98,7 @@ class Content:
 
     `tokens` is what media may cost and what citing adds, `body_bytes` how much of the body is media,
     which is no text; `unseen` says that there is input of unknown length, `has_long_cache` that something
-    is to be cached for an hour.
+    is to be cached for an hour. `stored` are the ids of files that the blocks point to.
     """
 
     def __init__(self, model: str) -> None:
@@ -106,6 +108,7 @@ class Content:
         self.body_bytes = 0
         self.unseen = False
         self.has_long_cache = False
+        self.stored: list[str] = []
 
     def cache(self, control: CacheControl | None) -> None:
         """Take in a wish to cache."""
@@ -120,11 +123,14 @@ class Content:
                 self._add(block)
 
     def _add(self, block: Block) -> None:
+        self._name(block.file_id)
         match block.type:
             case "image":
                 # Its size in pixels decides, wherever it comes from.
                 self.tokens += self._image_tokens
-                self.body_bytes += len(self._source(block).data or "")
+                source = self._source(block)
+                self._name(source.file_id)
+                self.body_bytes += len(source.data or "")
             case "document":
                 self._add_document(block, self._source(block))
             case "search_result":
@@ -138,7 +144,12 @@ class Content:
                 # Files for a container, and blocks nobody has told us of.
                 self.unseen = True
 
+    def _name(self, file_id: str | None) -> None:
+        if file_id:
+            self.stored.append(file_id)
+
     def _add_document(self, block: Block, source: _Source) -> None:
+        self._name(source.file_id)
         match source.type:
             case "text":
                 self._cite(block, block.source)

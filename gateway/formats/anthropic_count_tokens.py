@@ -45,6 +45,9 @@ class CountTokens:
         error = error_in(reply)
         return (None, error) if error is not None else (Report(usage={}, raw=body.strip()), None)
 
+    def made(self, body: bytes) -> tuple[str, ...]:
+        return ()
+
     def reply_text(self, body: bytes) -> str:
         return ""
 

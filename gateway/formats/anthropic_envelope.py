@@ -26,6 +26,7 @@ class Envelope(msgspec.Struct, gc=False):
     model: msgspec.Raw = msgspec.Raw()
     message: msgspec.Raw = msgspec.Raw()
     delta: msgspec.Raw = msgspec.Raw()
+    content_block: msgspec.Raw = msgspec.Raw()
     container: msgspec.Raw = msgspec.Raw()
     usage: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()

@@ -7,6 +7,7 @@ from typing import Final
 from gateway.formats.anthropic_blocks import reply_texts
 from gateway.formats.anthropic_content import prompt_texts, prompt_tokens
 from gateway.formats.anthropic_envelope import read_reply
+from gateway.formats.anthropic_made import reply_made
 from gateway.formats.anthropic_meter import AnthropicMeter
 from gateway.formats.anthropic_request import read_messages
 from gateway.formats.anthropic_splice import upstream_body
@@ -38,6 +39,9 @@ class Messages:
         self, body: bytes, intent: Intent | None = None
     ) -> tuple[Report | None, InBandError | None]:
         return read_reply(body, intent)
+
+    def made(self, body: bytes) -> tuple[str, ...]:
+        return reply_made(body)
 
     def reply_text(self, body: bytes) -> str:
         return "\n".join(reply_texts(body))

@@ -24,9 +24,11 @@ from gateway.formats.anthropic_envelope import (
     read_reply,
     write_usage,
 )
+from gateway.formats.anthropic_made import EXECUTED, container_in, files_in, reply_made
 from gateway.formats.anthropic_usage import has_figures, merged_usage, read_usage, usage_fields
 from gateway.formats.base import Counter, InBandError, Intent, Report
 from gateway.formats.kept_events import KeptEvents
+from gateway.formats.kept_ids import kept_ids
 from gateway.formats.openai_envelope import text_of
 from gateway.formats.sse import EventFramer, event_around, read_event, split_events
 
@@ -35,6 +37,9 @@ __all__ = ["AnthropicMeter"]
 # The types of the events that matter: message_start, message_delta, message_stop; error.
 _MESSAGE: Final = b'"message_'
 _ERROR: Final = b'"error"'
+_NEEDLES: Final = (_MESSAGE, _ERROR)
+# Where Anthropic runs tools, those that tell of files as well.
+_NEEDLES_OF_LOOPS: Final = (*_NEEDLES, b'%b"' % EXECUTED.encode())
 # After the terminal event nothing is expected; more than this of it is not kept.
 _HELD_BYTES_MAX: Final = 64 * 1024
 _STOPPED: Final = b',"delta":{"stop_reason":"max_tokens","stop_sequence":null}'
@@ -49,6 +54,7 @@ class AnthropicMeter:
 
     def __init__(self, intent: Intent) -> None:
         self._intent = intent
+        self._needles = _NEEDLES_OF_LOOPS if intent.loops > 1 else _NEEDLES
         self._framer = EventFramer()
         self._blocks = Blocks()
         self._kept = KeptEvents(self._blocks.texts_of, FRAME)
@@ -58,6 +64,7 @@ class AnthropicMeter:
         self._usage: dict[str, msgspec.Raw] = {}
         self._is_final = False
         self._notes: tuple[str, ...] = ()
+        self._made: tuple[str, ...] = ()
         # The report of a message that came whole although a stream was asked for.
         self._whole: Report | None = None
         self._understood = False
@@ -83,6 +90,10 @@ class AnthropicMeter:
         return self._kept.tokens
 
     @property
+    def made(self) -> tuple[str, ...]:
+        return self._made
+
+    @property
     def report(self) -> Report | None:
         if not self._usage:
             return self._whole
@@ -103,7 +114,7 @@ class AnthropicMeter:
         block = self._framer.feed(data)
         if not block or self._cut:
             return b""
-        if self._has_begun and not self._held and not _deserves_reading(block):
+        if self._has_begun and not self._held and not self._deserves_reading(block):
             self._kept.keep(block)
             return block
         return self._sift(block)
@@ -190,7 +201,25 @@ class AnthropicMeter:
         while not self._has_begun and (raw := next(events, b"")):
             yield at, at + len(raw)
             at += len(raw)
-        yield from _noteworthy(block, at)
+        yield from self._noteworthy(block, at)
+
+    def _deserves_reading(self, block: bytes) -> bool:
+        """Whether a block might hold the start or the end of a message, its usage, or an error.
+
+        Backward searches, because CPython's cost a third of its forward ones on this text.
+        """
+        return any(block.rfind(needle) >= 0 for needle in self._needles)
+
+    def _noteworthy(self, block: bytes, since: int) -> list[tuple[int, int]]:
+        """The events after `since` that might hold such a thing, in order; each searched from the end."""
+        found: set[tuple[int, int]] = set()
+        for needle in self._needles:
+            end = len(block)
+            while (at := block.rfind(needle, since, end)) >= 0:
+                event = event_around(block, at)
+                found.add(event)
+                end = max(event[0], since)
+        return sorted(found)
 
     def _read(self, raw: bytes) -> Fate:
         """Take in one event, and say what becomes of it.
@@ -211,6 +240,8 @@ class AnthropicMeter:
             case "message_delta":
                 self._take_usage(envelope)
                 return "wait"
+            case "content_block_start":
+                self._keep(*files_in(envelope.content_block))
             case "message_stop":
                 return "end"
             case "error":
@@ -226,9 +257,15 @@ class AnthropicMeter:
         if has_figures(fields) or not self._usage:
             self._usage, self._is_final = fields, False
         self._notes += container_notes(message)
+        self._keep(container_in(message))
+
+    def _keep(self, *ids: str | None) -> None:
+        self._made = kept_ids((*self._made, *ids))
 
     def _take_usage(self, envelope: Envelope) -> None:
-        self._notes += container_notes(open_envelope(envelope.delta) or Envelope())
+        delta = open_envelope(envelope.delta) or Envelope()
+        self._notes += container_notes(delta)
+        self._keep(container_in(delta))
         fields = usage_fields(envelope.usage)
         if has_figures(fields) or not self._usage:
             self._usage = merged_usage(self._usage, fields)
@@ -238,6 +275,7 @@ class AnthropicMeter:
         """An upstream that answered with plain JSON, or anything else, where a stream was asked for."""
         self._whole, self._error = read_reply(rest, self._intent)
         self._message = open_envelope(rest)
+        self._made = reply_made(rest)
         for place, text in enumerate(reply_texts(rest)):
             self._kept.add(place, text)
 
@@ -245,23 +283,3 @@ class AnthropicMeter:
 def _event(kind: str, members: bytes = b"") -> bytes:
     name = kind.encode()
     return b'event: %b\ndata: {"type":"%b"%b}\n\n' % (name, name, members)
-
-
-def _deserves_reading(block: bytes) -> bool:
-    """Whether a block might hold the start or the end of a message, its usage, or an error.
-
-    Backward searches, because CPython's cost a third of its forward ones on this text.
-    """
-    return block.rfind(_MESSAGE) >= 0 or block.rfind(_ERROR) >= 0
-
-
-def _noteworthy(block: bytes, since: int) -> list[tuple[int, int]]:
-    """The events after `since` that might hold such a thing, in order; each needle searched from the end."""
-    found: set[tuple[int, int]] = set()
-    for needle in (_MESSAGE, _ERROR):
-        end = len(block)
-        while (at := block.rfind(needle, since, end)) >= 0:
-            event = event_around(block, at)
-            found.add(event)
-            end = max(event[0], since)
-    return sorted(found)

@@ -72,6 +72,20 @@ class _Metadata(msgspec.Struct, gc=False):
     user_id: str | None = None
 
 
+class _Skill(msgspec.Struct, gc=False):
+    type: str | None = None
+    skill_id: str | None = None
+
+
+class _Container(msgspec.Struct, gc=False):
+    id: str | None = None
+    skills: list[_Skill] | None = None
+
+
+class _Thread(msgspec.Struct, gc=False):
+    previous_message_id: str | None = None
+
+
 class _Counted(msgspec.Struct, gc=False):
     """What a request to count tokens has to have."""
 
@@ -88,8 +102,8 @@ class _Request(_Counted, gc=False, kw_only=True):
     system: str | list[Block] | None = None
     tools: list[Tool] | None = None
     mcp_servers: list[_Object] | None = None
-    container: str | _Object | None = None
-    thread: _Object | None = None
+    container: str | _Container | None = None
+    thread: _Thread | None = None
     thinking: Thinking | None = None
     output_config: _OutputConfig | None = None
     output_format: _Object | None = None
@@ -115,6 +129,9 @@ def read_count(body: bytes) -> Intent:
     """The intent of a request to count its tokens: it is free, so it bounds nothing."""
     request, members = open_body(body, _COUNTED, _DECIDING)
     refuse_control(request.model, "model")
+    content = Content(request.model)
+    for message in request.messages:
+        content.add(message.content)
     return Intent(
         model=request.model,
         stream=False,
@@ -123,6 +140,7 @@ def read_count(body: bytes) -> Intent:
         input_bound=0,
         end_user=_end_user(request),
         places=tuple(member for member in members if member.key == "model"),
+        stored=tuple(dict.fromkeys(content.stored)),
     )
 
 
@@ -130,6 +148,20 @@ def _end_user(request: _Counted) -> str | None:
     end_user = (request.metadata.user_id if request.metadata is not None else None) or None
     refuse_control(end_user, "metadata.user_id")
     return end_user
+
+
+def _pointed_to(request: _Request) -> list[str]:
+    """The ids of what Anthropic keeps and the conversation goes on from; its own skills are everybody's."""
+    container, thread = request.container, request.thread
+    if isinstance(container, str):
+        container = _Container(container)
+    ids = [container.id, *_own_skills(container)] if container is not None else []
+    ids += [thread.previous_message_id] if thread is not None else []
+    return [each for each in ids if each]
+
+
+def _own_skills(container: _Container) -> list[str | None]:
+    return [skill.skill_id for skill in container.skills or () if skill.type != "anthropic"]
 
 
 class _Reader:
@@ -173,6 +205,7 @@ class _Reader:
             allowance=self._allowance,
             places=places_of(self._body, self._members, request.thinking),
             others=(*self._advised(turns), *self._fallen_back(turns)),
+            stored=tuple(dict.fromkeys((*_pointed_to(request), *self._content.stored))),
         )
 
     def _read_content(self) -> Content:
@@ -195,7 +228,9 @@ class _Reader:
     def _points_elsewhere(self) -> bool:
         """Whether the conversation goes on from what Anthropic keeps: a container's files, a thread."""
         request = self._request
-        return bool(request.container) or "previous_message_id" in (request.thread or {})
+        return bool(request.container) or (
+            request.thread is not None and request.thread.previous_message_id is not None
+        )
 
     def _compacts(self) -> int:
         management = self._request.context_management

@@ -119,6 +119,10 @@ class StreamMeter(Protocol):
     def relayed_output(self) -> int:
         """Tokens counted so far in the output that was relayed (see `count`)."""
 
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The ids of what the call left at the provider, as far as the stream has told them."""
+
     def feed(self, data: bytes) -> bytes:
         """Raise UpstreamFailed for a single event beyond all bounds."""
 
@@ -173,6 +177,9 @@ class Format(Protocol):
 
         With the intent, per-use fees that no usage object tells of are in it.
         """
+
+    def made(self, body: bytes) -> tuple[str, ...]:
+        """The ids of what a call left at the provider, told by a reply that was not streamed."""
 
     def reply_text(self, body: bytes) -> str:
         """The generated text of a non-streamed reply, for counting where usage is missing."""

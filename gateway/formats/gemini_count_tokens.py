@@ -43,6 +43,9 @@ class CountTokens:
         _, error = read_reply(body, intent)
         return (None, error) if error is not None else (Report(usage={}, raw=body.strip()), None)
 
+    def made(self, body: bytes) -> tuple[str, ...]:
+        return ()
+
     def reply_text(self, body: bytes) -> str:
         return ""
 

@@ -46,6 +46,9 @@ class EmbedContent:
     ) -> tuple[Report | None, InBandError | None]:
         return read_reply(body, intent)
 
+    def made(self, body: bytes) -> tuple[str, ...]:
+        return ()
+
     def reply_text(self, body: bytes) -> str:
         return ""
 

@@ -15,7 +15,7 @@ import msgspec
 from gateway.formats import allowances
 from gateway.formats.gemini_chunks import DECODE_ERRORS
 
-__all__ = ["ANY_MEDIA", "Content", "Media", "Part", "Parts", "several"]
+__all__ = ["ANY_MEDIA", "Content", "Media", "Part", "Parts", "several", "stored_name"]
 
 Part = dict[str, msgspec.Raw]
 # Wherever an array is expected, the API takes a single object as well.
@@ -30,6 +30,8 @@ class Content(msgspec.Struct, gc=False):
 
 class _Blob(msgspec.Struct, gc=False, rename="camel"):
     data: msgspec.Raw = msgspec.Raw()
+    file_uri: str | None = None
+    file_uri_snake: str | None = msgspec.field(default=None, name="file_uri")
     mime_type: str | None = None
     mime_type_snake: str | None = msgspec.field(default=None, name="mime_type")
 
@@ -98,6 +100,7 @@ class Media:
 
     `tokens` is the most that those of known size cost, `body_bytes` how much of the body they take, which
     is no text; `unseen` says that there is input of unknown length, `apart` which meters it may be in.
+    `stored` are the names of what is kept at the provider.
     """
 
     def __init__(self) -> None:
@@ -105,6 +108,7 @@ class Media:
         self.body_bytes = 0
         self.unseen = False
         self.apart: frozenset[str] = frozenset()
+        self.stored: list[str] = []
 
     def add(self, parts: Parts | None) -> None:
         """Take in the parts of one turn."""
@@ -140,6 +144,7 @@ class Media:
         else:
             # Stored at the provider or behind a URL; or a part that nobody has told us of.
             self._hide(blob.type)
+            self.stored += filter(None, (stored_name(blob.file_uri), stored_name(blob.file_uri_snake)))
 
     def _add_inline(self, kind: str, characters: int) -> None:
         """Media in the body itself, as so many characters of base64."""
@@ -165,6 +170,21 @@ class Media:
     def _hide(self, kind: str) -> None:
         self.unseen = True
         self.apart |= _meters(kind)
+
+
+def stored_name(uri: str | None) -> str | None:
+    """The name of what a URI points to at Google, such as `files/abc`; None for what is on the open web."""
+    if not uri:
+        return None
+    scheme, found, rest = uri.partition("://")
+    if not found or scheme.lower() not in ("http", "https"):
+        return uri
+    host, _, path = rest.partition("/")
+    # Whatever is at one of Google's own API hosts is read with our credential.
+    if not host.rpartition("@")[2].partition(":")[0].rstrip(".").lower().endswith(".googleapis.com"):
+        return None
+    _, version, name = path.partition("/")
+    return name.partition("?")[0] if version else path
 
 
 def _meters(kind: str) -> frozenset[str]:

@@ -62,6 +62,10 @@ class GeminiMeter:
         return self._reading.output
 
     @property
+    def made(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def report(self) -> Report | None:
         return self._reading.report
 

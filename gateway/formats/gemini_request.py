@@ -61,6 +61,31 @@ class _Embed(_Named, gc=False, kw_only=True):
     content: Content
 
 
+class _Counted(msgspec.Struct, gc=False, rename="camel"):
+    contents: list[Content] | Content | None = None
+    cached_content: str | None = None
+    cached_content_snake: str | None = msgspec.field(default=None, name="cached_content")
+
+
+class _Count(_Named, gc=False, rename="camel", kw_only=True):
+    contents: list[Content] | Content | None = None
+    generate_content_request: _Counted | None = None
+    generate_content_request_snake: _Counted | None = msgspec.field(
+        default=None, name="generate_content_request"
+    )
+
+    def stored(self) -> tuple[str, ...]:
+        """The names of what is kept at the provider."""
+        media, caches = Media(), []
+        for part in (self, self.generate_content_request, self.generate_content_request_snake):
+            contents = part.contents if part is not None else None
+            for content in contents if isinstance(contents, list) else [contents]:
+                media.add(content.parts if content is not None else None)
+            if isinstance(part, _Counted):
+                caches += [each for each in (part.cached_content, part.cached_content_snake) if each]
+        return (*caches, *media.stored)
+
+
 class _BatchEmbed(_Named, gc=False, kw_only=True):
     requests: Annotated[list[_Embed], msgspec.Meta(min_length=1)]
 
@@ -68,7 +93,7 @@ class _BatchEmbed(_Named, gc=False, kw_only=True):
 _GENERATE_SHAPE: Final = msgspec.json.Decoder(_Generate)
 _EMBED_SHAPE: Final = msgspec.json.Decoder(_Embed)
 _BATCH_SHAPE: Final = msgspec.json.Decoder(_BatchEmbed)
-_COUNT_SHAPE: Final = msgspec.json.Decoder(_Named)
+_COUNT_SHAPE: Final = msgspec.json.Decoder(_Count)
 _MODALITIES: Final = msgspec.json.Decoder(list[str] | str | None)
 
 
@@ -83,7 +108,8 @@ def read_generate(path: str, body: bytes, *, stream: bool) -> Intent:
     model = model_of(path, request.model)
     config = config_of(body, found.get(CONFIG))
     media, tooling = _media(request), Tooling(model, request.tools)
-    has_cache = bool(request.cached_content or request.cached_content_snake)
+    caches = [each for each in (request.cached_content, request.cached_content_snake) if each]
+    has_cache = bool(caches)
     unseen = media.unseen or tooling.unseen or has_cache
     hidden = _hidden_tokens(request) + tooling.hidden_tokens + media.tokens
     return Intent(
@@ -100,6 +126,7 @@ def read_generate(path: str, body: bytes, *, stream: bool) -> Intent:
         | _outputs(body, config.get("responseModalities")),
         allowance=hidden,
         places=_places((MODEL, found.get(MODEL)), (CONFIG, found.get(CONFIG)), (CAP, config.get(CAP))),
+        stored=(*caches, *media.stored, *tooling.stored),
     )
 
 
@@ -182,6 +209,7 @@ def _embedding(
         prices_apart=media.apart,
         allowance=hidden,
         places=places,
+        stored=tuple(media.stored),
     )
 
 
@@ -200,4 +228,5 @@ def read_count(path: str, body: bytes) -> Intent:
         choices=1,
         input_bound=0,
         places=_places((MODEL, found.get(MODEL)), (MODEL, inner.get(MODEL))),
+        stored=request.stored(),
     )

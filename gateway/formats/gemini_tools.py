@@ -35,20 +35,33 @@ _SEARCHES: Final = frozenset(
 )
 # "Code execution": code that fails is written anew up to 5 times. Of other tools nothing is documented.
 _ROUNDS_MAX: Final = 6
+_STORES: Final = frozenset(("fileSearch", "file_search"))
 _ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class _FileSearch(msgspec.Struct, gc=False, rename="camel"):
+    file_search_store_names: list[str] | None = None
+    file_search_store_names_snake: list[str] | None = msgspec.field(
+        default=None, name="file_search_store_names"
+    )
+
+
+_FILE_SEARCH: Final = msgspec.json.Decoder(_FileSearch)
 
 
 class Tooling:
     """The tools of one request, added up.
 
     `hidden_tokens` is what they add to the prompt, `rounds` how often that may be read; `unseen` says that
-    they bring input of unknown length, `fees` bounds what they cost by use.
+    they bring input of unknown length, `fees` bounds what they cost by use. `stored` are the names of what
+    they search at the provider.
     """
 
     def __init__(self, model: str, tools: list[Tool] | Tool | None) -> None:
         self.hidden_tokens = 0
         self.unseen = False
         self.fees: dict[str, int] = {}
+        self.stored: list[str] = []
         for tool in tools if isinstance(tools, list) else [tools or {}]:
             for key, value in tool.items():
                 if bytes(value) != b"null":
@@ -71,6 +84,17 @@ class Tooling:
             self.unseen = True
             if key in _SEARCHES:
                 self.fees["web_search"] = searches_max(model)
+            elif key in _STORES:
+                self.stored += _stores_in(value)
+
+
+def _stores_in(value: msgspec.Raw) -> list[str]:
+    """The stores that are searched; the provider has to say what is wrong with what is none."""
+    try:
+        told = _FILE_SEARCH.decode(value)
+    except DECODE_ERRORS:
+        return []
+    return [*(told.file_search_store_names or ()), *(told.file_search_store_names_snake or ())]
 
 
 def _number_of(value: msgspec.Raw) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.formats.base import Counter, Dialect, InBandError, Intent, Report, StreamMeter
-from gateway.formats.openai_envelope import read_reply
+from gateway.formats.openai_envelope import audio_ids, read_reply
 from gateway.formats.openai_meter import OpenAIMeter
 from gateway.formats.openai_request import prompt_texts, read_chat
 from gateway.formats.openai_splice import upstream_body
@@ -36,6 +36,9 @@ class ChatCompletions:
         self, body: bytes, intent: Intent | None = None
     ) -> tuple[Report | None, InBandError | None]:
         return read_reply(body, intent)
+
+    def made(self, body: bytes) -> tuple[str, ...]:
+        return audio_ids(body)
 
     def reply_text(self, body: bytes) -> str:
         return "\n".join(reply_texts(body))

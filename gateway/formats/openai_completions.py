@@ -94,6 +94,9 @@ class Completions:
     ) -> tuple[Report | None, InBandError | None]:
         return read_reply(body, intent)
 
+    def made(self, body: bytes) -> tuple[str, ...]:
+        return ()
+
     def reply_text(self, body: bytes) -> str:
         return "\n".join(reply_texts(body))
 

@@ -92,6 +92,9 @@ class Embeddings:
         # Whoever embedded something has read something.
         return report if report is not None and report.usage else None, error_in(envelope)
 
+    def made(self, body: bytes) -> tuple[str, ...]:
+        return ()
+
     def reply_text(self, body: bytes) -> str:
         return ""
 

@@ -6,6 +6,7 @@ legacy completions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -13,11 +14,13 @@ import msgspec
 
 from gateway.domain.usage import Usage, input_total, output_total
 from gateway.formats.base import InBandError, Intent, Report
+from gateway.formats.kept_ids import kept_ids
 from gateway.formats.openai_usage import read_usage
 from gateway.formats.transcript import reply_texts
 
 __all__ = [
     "Envelope",
+    "audio_ids",
     "error_in",
     "is_empty",
     "is_object",
@@ -50,6 +53,8 @@ _ENVELOPE: Final = msgspec.json.Decoder(Envelope)
 _TEXT: Final = msgspec.json.Decoder(str)
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# Spoken answers are kept for a while, and later turns may point to them. In a text the quotes were escaped.
+_AUDIO_ID: Final = re.compile(rb'"audio"\s*:\s*\{[^{}"]*"id"\s*:\s*"([\w.-]+)"')
 # What an `error` member holds where nothing went wrong.
 _NO_ERROR: Final = (b"", b"null", b"false", b'""', b"{}")
 
@@ -107,6 +112,11 @@ def _plain(raw: msgspec.Raw | None) -> str | None:
     if raw is None or bytes(raw) in (b"", b"null"):
         return None
     return text_of(raw) or bytes(raw).decode("utf-8", "replace")
+
+
+def audio_ids(data: bytes) -> tuple[str, ...]:
+    """The ids of the audio in chunks or a reply."""
+    return kept_ids(found.decode() for found in _AUDIO_ID.findall(data))
 
 
 def report_of(

@@ -16,8 +16,10 @@ import msgspec
 
 from gateway.domain.usage import Usage
 from gateway.formats.base import Counter, InBandError, Intent, Report
+from gateway.formats.kept_ids import kept_ids
 from gateway.formats.openai_envelope import (
     Envelope,
+    audio_ids,
     error_in,
     is_empty,
     is_object,
@@ -62,6 +64,8 @@ class OpenAIMeter:
         self._transcript = Transcript()
         # The first chunk that names its model; a cut ends the stream in its shape.
         self._identity: Envelope | None = None
+        self._speaks = "audio_output" in intent.prices_apart
+        self._made: tuple[str, ...] = ()
         # The last chunk that reported usage, and whether any event could be read at all.
         self._usage: Envelope | None = None
         self._understood = False
@@ -87,6 +91,10 @@ class OpenAIMeter:
         return self._transcript.tokens
 
     @property
+    def made(self) -> tuple[str, ...]:
+        return self._made
+
+    @property
     def report(self) -> Report | None:
         if self._usage is None:
             return None
@@ -96,6 +104,8 @@ class OpenAIMeter:
         block = self._framer.feed(data)
         if not block or self._cut:
             return b""
+        if self._speaks:
+            self._made = kept_ids((*self._made, *audio_ids(block)))
         if self._identity is not None and not self._held and not _deserves_reading(block):
             self._transcript.keep(block)
             return block

@@ -58,19 +58,29 @@ class _InputAudio(msgspec.Struct, gc=False):
     data: str
 
 
+class _File(msgspec.Struct, gc=False):
+    file_id: str | None = None
+
+
+class _Audio(msgspec.Struct, gc=False):
+    id: str | None = None
+
+
 class _Part(msgspec.Struct, gc=False):
     type: str
     text: str | None = None
     # Mistral's API takes the bare URL and the bare data as well.
     image_url: _ImageUrl | str | None = None
     input_audio: _InputAudio | str | None = None
+    file: _File | None = None
+    file_id: str | None = None
 
 
 class _Message(msgspec.Struct, gc=False):
     role: str
     content: str | list[_Part] | None = None
     # An assistant turn may point to audio that the provider stored.
-    audio: dict[str, msgspec.Raw] | None = None
+    audio: _Audio | None = None
 
 
 class _Prediction(msgspec.Struct, gc=False):
@@ -213,6 +223,7 @@ def _read_any(body: bytes) -> Intent:
         allowance=media.tokens,
         output_extra=_predicted_bytes(request),
         places=places_of(body, members),
+        stored=tuple(media.stored),
     )
 
 
@@ -230,17 +241,22 @@ def _predicted_bytes(request: _Request) -> int:
 
 
 class _Media:
-    """What of a prompt is no text: what it may cost, how much of the body it takes, what is out of sight."""
+    """What of a prompt is no text: what it may cost, how much of the body it takes, what is out of sight.
+
+    `stored` are the ids of what of it is kept at the provider.
+    """
 
     def __init__(self, request: _Request) -> None:
         self._model = request.model
         self.tokens = _hidden_tokens(request)
         self.body_bytes = 0
         self.unseen = any(tool.type not in _CALLERS_TOOLS for tool in request.tools or ())
+        self.stored: list[str] = []
         self.prices_apart = _NONE_APART if request.modalities is None else _apart(request.modalities)
         for message in request.messages:
             if message.audio is not None:
                 self.unseen = True
+                self.stored += [message.audio.id] if message.audio.id else []
             if isinstance(message.content, list):
                 for part in message.content:
                     if part.type not in _TEXT_PARTS:
@@ -260,6 +276,9 @@ class _Media:
         else:
             # Files (a PDF's pages are rendered as images), and parts nobody has told us of.
             self.unseen = True
+            named = part.file_id or (part.file.file_id if part.file is not None else None)
+            if named:
+                self.stored.append(named)
 
 
 def _hidden_tokens(request: _Request) -> int:

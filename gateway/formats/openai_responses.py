@@ -7,6 +7,7 @@ from typing import Final
 from gateway.formats.base import Counter, Dialect, InBandError, Intent, Report, StreamMeter
 from gateway.formats.responses_envelope import read_reply
 from gateway.formats.responses_input import prompt_texts, prompt_tokens
+from gateway.formats.responses_made import reply_made
 from gateway.formats.responses_meter import ResponsesMeter
 from gateway.formats.responses_request import read_responses
 from gateway.formats.responses_splice import upstream_body
@@ -38,6 +39,9 @@ class Responses:
         self, body: bytes, intent: Intent | None = None
     ) -> tuple[Report | None, InBandError | None]:
         return read_reply(body)
+
+    def made(self, body: bytes) -> tuple[str, ...]:
+        return reply_made(body)
 
     def reply_text(self, body: bytes) -> str:
         return "\n".join(reply_texts(body))

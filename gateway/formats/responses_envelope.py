@@ -45,6 +45,8 @@ class Answer(msgspec.Struct, gc=False):
     model: msgspec.Raw = msgspec.Raw()
     service_tier: msgspec.Raw = msgspec.Raw()
     conversation: msgspec.Raw = msgspec.Raw()
+    store: msgspec.Raw = msgspec.Raw()
+    background: msgspec.Raw = msgspec.Raw()
     output: msgspec.Raw = msgspec.Raw()
     tools: msgspec.Raw = msgspec.Raw()
     tool_usage: msgspec.Raw = msgspec.Raw()
@@ -54,6 +56,11 @@ class Answer(msgspec.Struct, gc=False):
     def standing(self) -> str:
         """`queued`, `in_progress`, or one of ENDED; "" where it says nothing."""
         return text_of(self.status) or ""
+
+    @property
+    def is_background(self) -> bool:
+        """Whether it is made while nobody waits."""
+        return bytes(self.background) == b"true"
 
 
 class Event(msgspec.Struct, gc=False):

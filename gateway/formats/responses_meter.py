@@ -29,6 +29,7 @@ from gateway.formats.responses_envelope import (
     report_of,
     write_usage,
 )
+from gateway.formats.responses_made import made_of
 from gateway.formats.responses_texts import FRAME, reply_texts, texts_of
 from gateway.formats.responses_usage import Used
 from gateway.formats.sse import EventFramer, event_around, read_event, split_events
@@ -88,6 +89,11 @@ class ResponsesMeter:
     @property
     def relayed_output(self) -> int:
         return self._kept.tokens
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        answer = self._last or self._first
+        return () if answer is None else made_of(answer)
 
     @property
     def report(self) -> Report | None:

@@ -124,6 +124,12 @@ class Answer:
         """The generated text of a collected success, complete or not, for counting."""
         return self._format.reply_text(self.body) if self.meter is None and self.status < 300 else ""
 
+    def made(self) -> tuple[str, ...]:
+        """The ids of what the call left at the provider."""
+        if self.meter is not None:
+            return self.meter.made
+        return self._format.made(self.body) if self.status < 300 else ()
+
     def ended(self) -> Outcome:
         """What the complete answer means. Of a stream, `finish` has been called."""
         if self.meter is not None:

@@ -272,6 +272,8 @@ class Attempt:
             return
         gate = self._gate
         settlement = self.settlement = gate.settle(self.offer, ending)
+        if self.answer is not None:
+            gate.keep_made(self.offer, settlement.closing, self.answer.made())
         gate.ledger.close(self._hold, settlement.closing)
         gate.closed(self)
         self._call.closed(self)

@@ -76,6 +76,20 @@ class Exchange:
         gate = self._gate
         gate.check_open()
         offer = gate.desk.offer(caller, self.inbound, gate.clock.now_us())
+        stored = offer.intent.stored
+        if stored and not gate.belongings.has(offer.plan.upstream.name, stored, caller.key.account):
+            self.spawn(self._own(offer))
+        else:
+            self._hold(offer)
+
+    async def _own(self, offer: Offer) -> None:
+        """The call names what is stored at its provider: go on if that is the caller's."""
+        account = offer.caller.key.account
+        await self._gate.belongings.check(offer.plan.upstream.name, offer.intent.stored, account)
+        self._hold(offer)
+
+    def _hold(self, offer: Offer) -> None:
+        gate = self._gate
         self.call_id = gate.new_call_id()
         hold = gate.ledger.admit(gate.facts(offer, self.call_id), offer.needs)
         if hold is None:

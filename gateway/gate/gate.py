@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from gateway.domain.usage import Usage
 from gateway.formats.base import StreamMeter
 from gateway.gate.admission import Desk, Offer, prompt_estimate
 from gateway.gate.attempts import Attempt
+from gateway.gate.belongings import Belongings
 from gateway.gate.counting import SLICE_CHARS, Counters
 from gateway.gate.directory import Directory
 from gateway.gate.exchange import Exchange
@@ -33,7 +34,7 @@ from gateway.gate.plans import Upstream
 from gateway.gate.replies import Remaining
 from gateway.gate.settlement import Ending, Settlement, settle
 from gateway.gate.waiting_room import WaitingRoom
-from gateway.ledger.ledger import CallFacts, Ledger
+from gateway.ledger.ledger import CallFacts, Closing, Ledger
 from gateway.relay.calls import UpstreamFailure
 from gateway.relay.client import Client
 from gateway.relay.headers import headers_up
@@ -78,6 +79,7 @@ class Gate:
         directory: Directory,
         ledger: Ledger,
         client: Client,
+        belongings: Belongings,
         counters: Counters,
         clock: Clock,
         random_bytes: Callable[[int], bytes],
@@ -88,6 +90,7 @@ class Gate:
         self.directory = directory
         self.ledger = ledger
         self.client = client
+        self.belongings = belongings
         self.clock = clock
         self.loop = asyncio.get_running_loop()
         self.max_reply_bytes = limits.max_reply_bytes
@@ -210,6 +213,12 @@ class Gate:
             return entry.card.for_accounts(accounts) if entry is not None and entry.card.is_priced else None
 
         return settle(offer, ending, card_of, self.clock.now_us())
+
+    def keep_made(self, offer: Offer, closing: Closing, made: Sequence[str]) -> None:
+        """Whose is what a call left at its provider: in its close record, and known here from now on."""
+        if made:
+            closing.made = made
+            self.belongings.keep(offer.plan.upstream.name, made, offer.caller.key.account)
 
     # Telling.
 

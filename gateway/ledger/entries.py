@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.domain.periods import slot_of
 from gateway.ledger.records import CallFacts, Close, Closing, Correct, PostedPart, WindowRef, decode
+from gateway.store.belongings import Belonging
 from gateway.store.posting import Batch, Charge
 
 __all__ = ["Postable", "Rows", "digest"]
@@ -55,6 +56,7 @@ class _Digest:
         self._rows: list[tuple[Any, ...]] = []
         self._charges: dict[int, Charge] = {}
         self._quarantined: list[tuple[int, bytes, str, str]] = []
+        self._belongings: list[Belonging] = []
         # Sums by key and then by meter: most calls of a batch share the key.
         self._sums: dict[tuple[Any, ...], dict[str, list[int]]] = {}
         self._user_sums: dict[tuple[Any, ...], dict[str, list[int]]] = {}
@@ -71,6 +73,7 @@ class _Digest:
             },
             self._charges,
             self._quarantined,
+            self._belongings,
         )
 
     def add(self, postable: Postable) -> None:
@@ -89,6 +92,17 @@ class _Digest:
         has_overrun = self._charge(parts, is_held)
         self._rows.append(self._row(postable.seq, name, facts, closing, hold, parts, has_overrun))
         self._sum(facts, closing)
+        self._belongings += [
+            Belonging(
+                each,
+                facts.upstream,
+                facts.account,
+                facts.attempt,
+                closing.closed_at_us,
+                each == closing.awaited,
+            )
+            for each in closing.made
+        ]
 
     def _named(self, parts: Sequence[PostedPart]) -> list[_Part]:
         """The parts by their windows' rows."""

@@ -176,15 +176,20 @@ class Holds:
         tokens: int,
         lines: Sequence[ChargeLine] = (),
         list_nano: int | None = None,
+        made: Sequence[str] = (),
+        awaited: str = "",
     ) -> None:
-        """Record what the attempt cost so far, cumulative: booked if the worker dies before the next."""
+        """Record what the attempt cost so far, cumulative: booked if the worker dies before the next.
+
+        `made` and `awaited` are as in `Closing`.
+        """
         if hold.is_closed:
             return
         listed = charge_nano if list_nano is None else list_nano
-        self._append_check(hold, (usage, charge_nano, tokens, lines, listed))
+        self._append_check(hold, (usage, charge_nano, tokens, lines, listed), made, awaited)
 
-    def _append_check(self, hold: Hold, so_far: _SoFar) -> None:
-        check = Check(hold.attempt, *so_far, hold.hold_nano, hold.record_parts())
+    def _append_check(self, hold: Hold, so_far: _SoFar, made: Sequence[str] = (), awaited: str = "") -> None:
+        check = Check(hold.attempt, *so_far, hold.hold_nano, hold.record_parts(), made, awaited)
         hold.checked(check)
         self._journal.append(CHECK, check)
 
@@ -203,8 +208,11 @@ class Holds:
         hold.parts = grown
         in_usd = [held or 0 for window, held in grown if window.unit == "usd"]
         hold.hold_nano = max(hold.hold_nano, *in_usd, 0)
-        last = hold.last_check() or hold.facts
-        self._append_check(hold, (last.usage, last.charge_nano, last.tokens, last.lines, last.list_nano))
+        check = hold.last_check()
+        last = check or hold.facts
+        so_far = (last.usage, last.charge_nano, last.tokens, last.lines, last.list_nano)
+        made, awaited = ((), "") if check is None else (check.made, check.awaited)
+        self._append_check(hold, so_far, made, awaited)
         return True
 
     def _grown(self, hold: Hold, deltas: Sequence[Need]) -> list[tuple[WindowState, int | None]] | None:

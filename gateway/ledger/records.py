@@ -105,7 +105,9 @@ class Closing(msgspec.Struct, array_like=True, gc=False):
 
     `outcome` is one of OUTCOMES. `status` is that of the upstream's answer, None when none came.
     `usage_source` is provider, counted, mixed or none; `raw_usage` the provider's object, verbatim.
-    `tokens` is what token budgets count; `requests` what request budgets count: 1, or 0 for a void.
+    `tokens` is what token budgets count; `requests` what request budgets count: 1, or 0 for a void. `made`
+    are the ids of what the attempt left at the provider; `awaited` is the one of them that is an answer made
+    in the background, where its end is not known.
     """
 
     outcome: str
@@ -121,6 +123,8 @@ class Closing(msgspec.Struct, array_like=True, gc=False):
     tokens: int
     closed_at_us: int
     requests: int
+    made: Sequence[str] = ()
+    awaited: str = ""
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
@@ -141,7 +145,7 @@ class Open(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Check(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What an attempt consumed so far, cumulative, and what it holds by now."""
+    """What an attempt consumed so far, cumulative, what it holds by now, and what it made (see Closing)."""
 
     attempt: str
     usage: Mapping[str, int]
@@ -151,6 +155,8 @@ class Check(msgspec.Struct, frozen=True, array_like=True, gc=False):
     list_nano: int
     hold_nano: int
     parts: Sequence[Part]
+    made: Sequence[str] = ()
+    awaited: str = ""
 
 
 class Close(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -239,4 +245,6 @@ def interrupted(opened: Open, check: Check | None, closed_at_us: int) -> Closing
         tokens=last.tokens,
         closed_at_us=closed_at_us,
         requests=1,
+        made=() if check is None else check.made,
+        awaited="" if check is None else check.awaited,
     )

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from gateway.store.alerts import Movement, note_movements
+from gateway.store.belongings import Belonging, keep
 from gateway.store.grants import burn
 from gateway.store.sql import insert_all, many, placeholders, run
 from gateway.store.tables import end_user_rollups, ledger, rollups, tag_rollups
@@ -55,7 +56,7 @@ class Charge(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What the records up to `last_seq` write.
+    """What the records up to `last_seq` write. `belongings` are what the attempts left at their providers.
 
     `rows` are in the order of LEDGER_COLUMNS. `sums` has, by table, rows of key and quantity, cost, list
     cost, in ascending order. `quarantined` are records set aside: (seq, record, amounts as JSON, error).
@@ -66,6 +67,7 @@ class Batch(NamedTuple):
     sums: Mapping[str, Sequence[tuple[Any, ...]]]
     charges: Mapping[int, Charge]
     quarantined: Sequence[tuple[int, bytes, str, str]]
+    belongings: Sequence[Belonging] = ()
 
 
 class Standing(NamedTuple):
@@ -96,6 +98,7 @@ def post(
     """
     run(conn, "UPDATE journals SET posted = ? WHERE id = ?", (batch.last_seq, journal))
     insert_all(conn, "ledger", LEDGER_COLUMNS, batch.rows)
+    keep(conn, batch.belongings)
     for table, statement in _ADD_SUMS.items():
         many(conn, statement, batch.sums[table])
     moved = {}

@@ -355,6 +355,17 @@ def _create_ledger() -> None:
     op.create_index("ix_ledger_admitted_at", "ledger", ["admitted_at"])
     op.create_index("ix_ledger_key_admitted_at", "ledger", ["key", "admitted_at"])
     op.create_index("ix_ledger_account_admitted_at", "ledger", ["account", "admitted_at"])
+    op.create_table(
+        "belongings",
+        _str("id", 255),
+        _str("upstream", 64),
+        _str("account", 40),
+        _str("attempt", 40),
+        _big("made_at"),
+        _flag("awaited"),
+        _key("belongings", "id", "upstream"),
+    )
+    op.create_index("ix_belongings_awaited", "belongings", ["awaited", "made_at"])
 
 
 def _create_rollup(table: str, *by: sa.Column[str]) -> None:
@@ -429,6 +440,7 @@ _IN_ORDER_OF_DROPPING = (
     "tag_rollups",
     "end_user_rollups",
     "rollups",
+    "belongings",
     "ledger",
     "quarantine",
     "claims",

@@ -24,6 +24,7 @@ from gateway.domain.budgets import Budget, Need
 from gateway.domain.errors import GatewayError
 from gateway.domain.keys import fingerprint
 from gateway.gate.attempts import Attempt
+from gateway.gate.belongings import Belongings
 from gateway.gate.counting import Counters
 from gateway.gate.directory import Caller, Directory
 from gateway.gate.exchange import Exchange
@@ -32,6 +33,7 @@ from gateway.gate.inbound import InboundCall
 from gateway.ledger.ledger import Balance, CallFacts, Closing, Ledger
 from gateway.relay.calls import UpstreamFailure
 from gateway.relay.client import Client
+from gateway.store.engine import Database
 from gateway.telemetry import CallLog
 from tests.gate.making import KEY_TEXT, NOON_US, Lefts, caller, catalogue, desk, inbound
 
@@ -196,6 +198,18 @@ class PlayedClient:
         self._say(f"client {what}")
 
 
+class Cellar:
+    """What SQL knows of who owns what is stored at providers, by id; and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.owners: dict[str, str] = {}
+        self.looks = 0
+
+    async def read(self, fn: Callable[..., Any], upstream: str, ids: Sequence[str]) -> dict[str, str]:
+        self.looks += 1
+        return {each: self.owners[each] for each in ids if each in self.owners}
+
+
 class Phonebook:
     """The directory: one key, known at once or found after a while."""
 
@@ -234,12 +248,14 @@ class Playbook:
         self.up = PlayedUpstream(say)
         self.down = PlayedClient(say)
         self.directory = Phonebook(caller(*self.budgets, **self.key))
+        self.cellar = Cellar()
         self.clock = DrivenClock(NOON_US)
         self.gate = Gate(
             desk(self.lefts),
             cast(Directory, self.directory),
             cast(Ledger, self.ledger),
             cast(Client, self.up),
+            Belongings(cast(Database, self.cellar)),
             Counters(lambda name: (TABLES / f"{name}.tiktoken.gz").read_bytes()),
             self.clock,
             lambda size: next(self.numbers).to_bytes(size, "big"),

@@ -514,3 +514,45 @@ async def test_every_end_after_the_first_is_nothing(play: Playbook) -> None:
     play.write()
     assert len(play.ledger.closings) == 1
     assert play.ledger.holds.open == {}
+
+
+# What is stored at the provider.
+
+
+def pointing_to(file_id: str) -> InboundCall:
+    content = [{"type": "file", "file": {"file_id": file_id}}]
+    return inbound(chat(messages=[{"role": "user", "content": content}], max_tokens=10))
+
+
+async def test_what_the_account_owns_may_be_named(play: Playbook) -> None:
+    play.cellar.owners["file_1"] = "acct_team"
+    play.client(pointing_to("file_1"))
+    await play.settled()
+    assert play.said[0].startswith("ledger opens gpt-4.1")
+    assert play.cellar.looks == 1
+
+
+@pytest.mark.parametrize("owner", ["acct_other", None])
+async def test_what_it_does_not_own_does_not_exist(play: Playbook, owner: str | None) -> None:
+    if owner:
+        play.cellar.owners["file_1"] = owner
+    play.client(pointing_to("file_1"))
+    await play.settled()
+    play.heard("client gets 404")
+    told = error(play)
+    assert (told["code"], told["message"]) == ("not_found", "There is no 'file_1' of yours.")
+
+
+async def test_a_client_that_leaves_before_it_is_known_whose_it_is(play: Playbook) -> None:
+    play.client(pointing_to("file_1"))
+    play.exchange.client_gone()
+    await play.settled()
+    play.heard()
+
+
+async def test_what_a_call_made_is_in_its_close_record_and_known_at_once(play: Playbook) -> None:
+    play.sent(max_tokens=100, modalities=["text", "audio"], audio={"voice": "alloy", "format": "wav"})
+    spoken = b'{"choices":[{"message":{"audio":{"id":"audio_1","data":""}}}],"usage":{"prompt_tokens":1,'
+    play.upstream(200, JSON, spoken + b'"completion_tokens":5}}')
+    assert play.closing.made == ("audio_1",)
+    assert play.gate.belongings.has("openai", ["audio_1"], "acct_team")

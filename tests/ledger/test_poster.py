@@ -220,3 +220,31 @@ async def test_an_overrun_is_an_event_of_its_window(bench: Workbench) -> None:
         ledger.close(await bench.hold(ledger, (budget, 32)), closing(33))
     await bench.settle(ledger)
     assert [(event, data["overrun"]) for event, data in await events(bench)] == [("ledger.overrun", 2)]
+
+
+async def test_what_an_attempt_made_is_written_with_its_row(bench: Workbench) -> None:
+    budget = await bench.budget(1_000)
+    ledger = await bench.worker()
+    hold = await bench.hold(ledger, (budget, 50), account="acct_1", upstream="openai")
+    ledger.close(hold, closing(30, made=["resp_1", "msg_1"]))
+    await bench.settle(ledger)
+    assert await bench.rows("SELECT id, upstream, account, attempt, awaited FROM belongings ORDER BY id") == [
+        ("msg_1", "openai", "acct_1", hold.attempt, 0),
+        ("resp_1", "openai", "acct_1", hold.attempt, 0),
+    ]
+    await bench.audit()
+
+
+async def test_what_a_dead_worker_made_is_found_in_its_last_checkpoint(bench: Workbench) -> None:
+    """An answer that was being made in the background is still awaited, and its attempt interrupted."""
+    budget = await bench.budget(1_000)
+    ledger = await bench.worker()
+    hold = await bench.hold(ledger, (budget, 50))
+    ledger.check(hold, {"input": 3}, 20, 3, made=["resp_1"], awaited="resp_1")
+    assert ledger.grow(hold, [])
+    ledger.journal.flush()
+    await ledger.abandon()
+    await bench.worker()
+    assert await bench.rows("SELECT id, attempt, awaited FROM belongings") == [("resp_1", hold.attempt, 1)]
+    assert await bench.rows("SELECT outcome, charge FROM ledger") == [("interrupted", 20)]
+    await bench.audit()

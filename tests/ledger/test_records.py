@@ -69,6 +69,8 @@ closings = st.builds(
     tokens=amounts,
     closed_at_us=amounts,
     requests=amounts,
+    made=st.lists(words, max_size=3),
+    awaited=words,
 )
 checks = st.builds(
     Check,
@@ -80,6 +82,8 @@ checks = st.builds(
     list_nano=amounts,
     hold_nano=amounts,
     parts=parts,
+    made=st.lists(words, max_size=3),
+    awaited=words,
 )
 records = st.one_of(
     st.tuples(st.just(HEADER), st.builds(Header, words, words, words, words, st.integers(0, 9))),

@@ -2,6 +2,7 @@
 
 from gateway.store.tables.answers import answers
 from gateway.store.tables.base import metadata
+from gateway.store.tables.belongings import belongings
 from gateway.store.tables.budgets import budget_increases, budgets, grants, windows
 from gateway.store.tables.journals import claims, journals, leases, quarantine
 from gateway.store.tables.ledger import end_user_rollups, ledger, rollups, tag_rollups
@@ -14,6 +15,7 @@ __all__ = [
     "admin_keys",
     "answers",
     "audit",
+    "belongings",
     "budget_increases",
     "budgets",
     "claims",
