@@ -28,9 +28,11 @@ from gateway.api.front import Surfaces, application
 from gateway.api.health import Health
 from gateway.api.principals import Principals
 from gateway.api.reports import Deps as ReportDeps
+from gateway.api.running import Running
 from gateway.api.self_service import SelfService
 from gateway.api.wire import Watch
 from gateway.clock import Clock, SystemClock
+from gateway.dashboard.routes import dashboard
 from gateway.domain.credits import parse_credit
 from gateway.domain.errors import Unavailable
 from gateway.domain.money import parse_price
@@ -49,6 +51,7 @@ from gateway.registry import scan
 from gateway.relay.calls import Limits as RelayLimits
 from gateway.relay.calls import Target, Timeouts
 from gateway.relay.client import Client
+from gateway.sealing import Seal, encryption_key
 from gateway.settings import ProviderSettings, Settings, SettingsError, load
 from gateway.store.engine import Database
 from gateway.store.grants import expire_grants
@@ -197,6 +200,7 @@ def surfaces_of(
 ) -> Surfaces:
     """Everything that Starlette routes."""
     principals = Principals(gate.directory, database, clock)
+    secret = encryption_key(settings.encryption_key, Path(settings.server.data_dir))
     admin = AdminDeps(
         database,
         clock,
@@ -211,6 +215,8 @@ def surfaces_of(
         reports=ReportDeps(database, clock, principals.anyone, gate.complete_until),
         admin=admin_routes(admin),
         health=Health(gate, principals),
+        running=Running(gate, clock, principals),
+        pages=dashboard(Seal(secret, "session"), gate.loop.time),
     )
 
 

@@ -16,6 +16,7 @@ from gateway.api.wire import GatewayProtocol
 from gateway.clock import SystemClock
 from gateway.domain.errors import GatewayError
 from gateway.domain.keys import mint_admin
+from gateway.sealing import encryption_key, write_secret
 from gateway.settings import Settings, SettingsError, load
 from gateway.store.admin_keys import any_admin_key, ensure_first_admin_key
 from gateway.store.migrate import transaction, upgrade
@@ -83,6 +84,7 @@ def prepare(settings: Settings) -> list[str]:
     said: list[str] = []
     folder = Path(settings.server.data_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    encryption_key(settings.encryption_key, folder)  # made before there are workers to race for it
     upgrade(settings.database_url)
     now_us = SystemClock().now_us()
     with transaction(settings.database_url) as conn:
@@ -94,7 +96,7 @@ def prepare(settings: Settings) -> list[str]:
         elif not any_admin_key(conn):
             text = mint_admin(os.urandom(32))
             ensure_first_admin_key(conn, text, now_us)
-            said.append(f"made the first owner's key: {_written(folder / ADMIN_KEY_FILE, text)}")
+            said.append(f"made the first owner's key: {write_secret(folder / ADMIN_KEY_FILE, text)}")
     on = [name for name, provider in settings.providers.items() if provider.credential]
     off = [name for name in settings.providers if name not in on]
     said.append(
@@ -106,10 +108,3 @@ def prepare(settings: Settings) -> list[str]:
 def say(sentence: str) -> None:
     """A line for whoever started the gateway."""
     sys.stderr.write(f"tollgate: {sentence}\n")
-
-
-def _written(path: Path, text: str) -> Path:
-    """Write a secret so that only its owner can read it; where it is."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text + "\n")
-    return path

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 from gateway.api import reports
 from gateway.api.health import Health
 from gateway.api.problems import problem_response
+from gateway.api.running import Running
 from gateway.api.self_service import SelfService
 from gateway.domain.errors import GatewayError, NotFound, Unavailable
 from gateway.formats.base import Dialect
@@ -33,6 +34,8 @@ class Surfaces:
     reports: reports.Deps
     admin: Sequence[BaseRoute]
     health: Health
+    running: Running
+    pages: Sequence[BaseRoute] = ()
 
 
 def application(surfaces: Surfaces) -> Starlette:
@@ -48,7 +51,9 @@ def application(surfaces: Surfaces) -> Starlette:
             Route("/v1/models/{model:path}", mine.model),
             Route("/v1/calls/{call}", mine.call),
             *reports.routes(surfaces.reports),
+            Route("/admin/calls/running", surfaces.running.answer),
             *surfaces.admin,
+            *surfaces.pages,
         ],
         exception_handlers={
             GatewayError: answer_error,

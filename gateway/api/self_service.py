@@ -23,6 +23,7 @@ from gateway.domain.ids import journal_of
 from gateway.domain.instants import rfc3339
 from gateway.domain.money import format_price, format_usd
 from gateway.domain.scopes import allowed_model, subject
+from gateway.domain.tenancy import AdminKey, VirtualKey
 from gateway.formats.base import Format
 from gateway.gate.directory import Applicable, Caller
 from gateway.gate.gate import Gate
@@ -121,20 +122,21 @@ class SelfService:
 
     async def call(self, request: Request) -> Response:
         """`GET /v1/calls/{id}`: the receipt, readable once the call has ended."""
-        caller = await self._principals.caller(request)
+        reader = await self._principals.anyone(request)
         call = request.path_params["call"]
         running = self._gate.running(call)
-        if running is not None and self._may_see(caller, running.key, running.account):
+        if running is not None and self._may_see(reader, running.key, running.account):
             return json_response(receipt_of_running(running))
         entries = await self._entries(call)
-        visible = [entry for entry in entries if self._may_see(caller, entry.key, entry.account)]
+        visible = [entry for entry in entries if self._may_see(reader, entry.key, entry.account)]
         if not visible:
             raise NotFound(
                 "call_not_found", "There is no such call.", hint="A call's id is in x-tollgate-call-id."
             )
         ids = sorted({window for entry in visible for window, _, _ in entry.windows})
         charged = await self._database.read(charged_windows, ids) if ids else {}
-        return json_response(receipt(visible, charged, caller))
+        account = reader.account if isinstance(reader, VirtualKey) else None
+        return json_response(receipt(visible, charged, account))
 
     async def _entries(self, call: str) -> list[Entry]:
         """Every entry of a call: those of this worker at once, those of another as soon as it posts them."""
@@ -227,8 +229,10 @@ class SelfService:
         return not budget.is_hard or left is None or left >= amount
 
     @staticmethod
-    def _may_see(caller: Caller, key: str, account: str) -> bool:
-        return key == caller.key.charged_to or (caller.key.sees_account and account == caller.key.account)
+    def _may_see(reader: AdminKey | VirtualKey, key: str, account: str) -> bool:
+        if isinstance(reader, AdminKey):
+            return True
+        return key == reader.charged_to or (reader.sees_account and account == reader.account)
 
 
 def _instant(at_us: int | None) -> str | None:

@@ -185,6 +185,7 @@ def wait_for_ctrl_c(stage: Stage, console: Console) -> None:
     """Leave the gateway to whoever is watching."""
     heading(console, "It is yours")
     console.print(f"Gateway [bold]{stage.url}[/], owner key [bold]{ADMIN_KEY}[/]. Ctrl-C ends it. Try:")
+    console.print(f"The dashboard is at [bold]{stage.url}/dashboard/[/]; log in with the owner key.")
     bearer = f'-H "authorization: Bearer {ADMIN_KEY}"'
     for path in ("/reports/usage?group_by=model", "/admin/budgets", "/reports/calls?format=csv"):
         console.print(Padding(f'curl {bearer} "{stage.url}{path}"', (0, 2)), style="cyan", highlight=False)

@@ -42,7 +42,7 @@ from gateway.relay.requests import complete, head_prefix
 from gateway.store.receipts import others_complete_until
 from gateway.telemetry import CallLine, CallLog
 
-__all__ = ["Gate", "GateLimits"]
+__all__ = ["Gate", "GateLimits", "InFlight"]
 
 logger = logging.getLogger("tollgate.gate")
 
@@ -68,6 +68,14 @@ class Readiness(NamedTuple):
     is_ready: bool
     reasons: list[str]
     details: dict[str, object]
+
+
+class InFlight(NamedTuple):
+    """A call that has not ended: its tokens, and its charge in nano-USD, by its last checkpoint."""
+
+    facts: CallFacts
+    tokens: int
+    charge_nano: int
 
 
 class Gate:
@@ -267,6 +275,10 @@ class Gate:
     def running(self, call: str) -> CallFacts | None:
         """What is known of a call of this worker that has not ended."""
         return next((each.facts for each in self.ledger.holds.open.values() if each.call == call), None)
+
+    def in_flight(self) -> list[InFlight]:
+        """The calls of this worker that have not ended, oldest first."""
+        return [InFlight(hold.facts, *hold.so_far) for hold in self.ledger.holds.open.values()]
 
     def refused(self, error: GatewayError) -> None:
         """A call was refused before anything was held."""

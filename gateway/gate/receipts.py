@@ -13,7 +13,6 @@ from gateway.domain.amounts import format_amount
 from gateway.domain.costing import Line
 from gateway.domain.instants import rfc3339
 from gateway.domain.money import format_price, format_usd
-from gateway.gate.directory import Caller
 from gateway.ledger.records import CallFacts, Closing, PostedPart
 from gateway.store.tables import budgets, journals, windows
 
@@ -160,9 +159,10 @@ def charged_windows(conn: Connection, ids: Sequence[int]) -> dict[int, Charged]:
     return {row[0]: Charged(*row) for row in conn.execute(query)}
 
 
-def receipt(entries: Sequence[Entry], charged: Mapping[int, Charged], caller: Caller) -> dict[str, Any]:
+def receipt(entries: Sequence[Entry], charged: Mapping[int, Charged], account: str | None) -> dict[str, Any]:
     """The receipt of one call from all its entries, attempts first, corrections after.
 
+    `account` is the reader's, whose own budgets are shown whole; None for administrators, who see all.
     The last attempt is the one the client got; what earlier attempts and corrections cost is part of the
     whole and listed.
     """
@@ -192,7 +192,7 @@ def receipt(entries: Sequence[Entry], charged: Mapping[int, Charged], caller: Ca
         "overrun_usd": format_usd(sum(entry.overrun_nano for entry in entries)),
         "flags": list(dict.fromkeys(flag for entry in entries for flag in entry.flags)),
         "budgets": [
-            _budget(charged[window], amount, held, caller)
+            _budget(charged[window], amount, held, account)
             for window, amount, held in last.windows
             if window in charged
         ],
@@ -222,12 +222,12 @@ def receipt_of_running(facts: CallFacts) -> dict[str, Any]:
     }
 
 
-def _budget(charged: Charged, amount: int, held: int | None, caller: Caller) -> dict[str, Any]:
-    """A budget the call was counted in; above the caller's account, its name and reset are all there is."""
+def _budget(charged: Charged, amount: int, held: int | None, account: str | None) -> dict[str, Any]:
+    """A budget the call was counted in; above the reader's account, its name and reset are all there is."""
     shown: dict[str, Any] = {"name": charged.name, "resets_at": None}
     if charged.ends_at_us is not None:
         shown["resets_at"] = rfc3339(charged.ends_at_us)
-    if charged.key is None and charged.account != caller.key.account:
+    if account is not None and charged.key is None and charged.account != account:
         return shown
     return shown | {
         "id": charged.budget,

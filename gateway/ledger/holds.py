@@ -79,6 +79,12 @@ class Hold:
         """Remember a checkpoint."""
         self._check = check
 
+    @property
+    def so_far(self) -> tuple[int, int]:
+        """Tokens, and the charge in nano-USD, by the last checkpoint: booked if the worker dies now."""
+        known = self.facts if self._check is None else self._check
+        return known.tokens, known.charge_nano
+
 
 class Pending(NamedTuple):
     """A closed attempt (or a correction) that SQL is not known to have, as its record stands in the file."""

@@ -7,7 +7,7 @@ from typing import Any
 from gateway.domain.costing import Line
 from gateway.gate.receipts import Charged, Entry, entry_of_journal, receipt, receipt_of_running
 from gateway.ledger.records import CallFacts, Closing
-from tests.gate.making import NOON_US, account, budget, caller
+from tests.gate.making import NOON_US, budget, caller
 
 FACTS = CallFacts(
     attempt="att_1",
@@ -68,7 +68,7 @@ def charged(window: int = 7, **fields: Any) -> Charged:
 
 
 def shown(*entries: Entry, windows: dict[int, Charged] | None = None, **fields: Any) -> dict[str, Any]:
-    return receipt(entries, windows or {}, caller(budget(1), **fields))
+    return receipt(entries, windows or {}, caller(budget(1), **fields).key.account)
 
 
 def test_a_receipt_names_everything_a_charge_rests_on() -> None:
@@ -147,10 +147,16 @@ def test_a_budget_above_is_its_name_and_its_reset() -> None:
         9: charged(9, account=None, key="key_1", name="mine", ends_at_us=None),
     }
     entries = entry((7, 1, 1), (8, 1, None), (9, 1, None), (10, 1, 1))
-    found = receipt([entries], windows, caller(accounts=[account(), account("acct_top")]))
+    found = receipt([entries], windows, "acct_team")
     top, everybodys, own = found["budgets"]
     assert set(top) == set(everybodys) == {"name", "resets_at"}
     assert (own["name"], own["resets_at"], own["held"]) == ("mine", None, None)
+
+
+def test_an_administrator_sees_every_budget_whole() -> None:
+    windows = {7: charged(account="acct_top"), 8: charged(8, account=None)}
+    found = receipt([entry((7, 40_000, 1), (8, 1, None))], windows, None)
+    assert [each["charged"] for each in found["budgets"]] == ["0.00004", "0.000000001"]
 
 
 def test_a_window_without_a_row_is_told_once_it_has_one() -> None:

@@ -1,0 +1,1 @@
+"""The dashboard: pages for people, made from what the gateway's own API answers."""
