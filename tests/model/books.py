@@ -245,6 +245,11 @@ class Books:
         used = self.held(journal, window) + self.unposted(journal, window)
         return desk.lease.get(row, 0) - used - desk.returning.get(row, 0)
 
+    def rest(self, window: Key) -> int:
+        """What is left of a cap once everything that has ended is posted."""
+        unposted = (self.unposted(desk.journal, window) for desk in self.desks.values() if desk.is_alive)
+        return self.windows[window].cap - self.spent[window] - sum(unposted)
+
     def believes_final(self, journal: str, needs: Mapping[Key, int]) -> bool:
         """Whether a worker would refuse from what it last heard: spent + need > cap."""
         heard = self.desks[journal].heard

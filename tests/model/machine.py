@@ -117,6 +117,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def has_workers(self) -> bool:
         return bool(self.world.workers)
 
+    def has_neighbours(self) -> bool:
+        return bool(len(self.world.workers) > 1 and self.world.budgets)
+
     def has_holds(self) -> bool:
         return any(worker.holds for worker in self.world.workers)
 
@@ -137,6 +140,25 @@ class LedgerMachine(RuleBasedStateMachine):
         names = [name for place, name in enumerate(self.world.budgets) if mask >> place & 1]
         quote = Quote(cost, tokens, names, f"user-{user}")
         self.run(self.world.call(self.worker(number), quote, way))
+
+    @precondition(has_neighbours)
+    @rule(number=index, budget=index, held=amounts, cost=amounts, user=users)
+    def spend_the_rest_elsewhere(self, number: int, budget: int, held: int, cost: int, user: int) -> None:
+        """In a quiet moment one worker is left with headroom it does not use; another needs all there is."""
+        self.run(
+            self._spend_elsewhere(number, Quote(held, held, [self.budget(budget)], f"user-{user}"), cost)
+        )
+
+    async def _spend_elsewhere(self, number: int, quote: Quote, cost: int) -> None:
+        world, worker, other = self.world, self.worker(number), self.worker(number + 1)
+        await world.recover()
+        await world.hear_all_out()
+        before = set(worker.holds)
+        await world.call(worker, quote, "settled")
+        for attempt in worker.holds.keys() - before:
+            world.close(worker, worker.holds[attempt], ("done", cost, cost), is_poison=False)
+        rest = world.rest(quote)
+        await world.call(other, quote._replace(cost=rest, tokens=rest), "settled")
 
     @precondition(has_holds)
     @rule(number=index, charge=amounts, tokens=amounts)

@@ -39,7 +39,8 @@ def machine(template: bytes, planted: Mapping[str, str]) -> type[LedgerMachine]:
 
 
 def effort(examples: int, *, shrinks: bool) -> settings:
-    """So many stories; the same ones each time unless more are asked for."""
+    """So many stories; the same ones each time unless more are asked for. Unless it `shrinks` what it finds,
+    the first find is the end of it."""
     return settings(
         max_examples=examples * TIMES,
         stateful_step_count=STEPS,
@@ -48,6 +49,7 @@ def effort(examples: int, *, shrinks: bool) -> settings:
         derandomize=TIMES == 1,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink] if shrinks else [Phase.generate],
+        report_multiple_bugs=shrinks,
         print_blob=True,
     )
 
@@ -69,7 +71,10 @@ def test_in_three_hundred_stories(sqlite_template: bytes) -> None:
     ],
 )
 def test_a_planted_defect_is_found(sqlite_template: bytes, defect: str) -> None:
-    """The auditor has teeth: each of these breaks a rule, and is seen within a few hundred stories."""
+    """The auditor has teeth: each of these breaks a rule, and is seen within tens of stories.
+
+    Which stories are told changes with the code they are told of, so the bound is many times that.
+    """
     planted = dict([PLANTED[defect]])
-    with pytest.raises((AssertionError, BaseExceptionGroup)):
-        run_state_machine_as_test(machine(sqlite_template, planted), settings=effort(300, shrinks=False))
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(machine(sqlite_template, planted), settings=effort(3000, shrinks=False))

@@ -45,6 +45,11 @@ class Traffic(World):
             found.append(Need(budget, subject, amounts[budget.unit]))
         return found
 
+    def rest(self, quote: Quote) -> int:
+        """What calls that have ended, whether posted or not, leave of the narrowest cap."""
+        windows = [self._key(need) for need in self.needs(quote)]
+        return max(0, min((self.books.rest(key) for key in windows if key in self.books.windows), default=0))
+
     # Admission.
 
     async def call(self, worker: Worker, quote: Quote, way: Way) -> None:
@@ -234,18 +239,26 @@ class Traffic(World):
 
     # The end.
 
-    async def come_to_rest(self) -> None:
-        """Nothing fails any more, all calls end, everybody dead is adopted: every figure is one figure."""
+    async def recover(self) -> None:
+        """The database is there for everybody, and answers at once."""
         for worker in self.workers:
             worker.wire.is_away = False
             worker.wire.faults.clear()
             await self.let_go(worker)
+
+    async def hear_all_out(self) -> None:
+        """Every call that waits is admitted or refused."""
+        if any(worker.asking for worker in self.workers):
+            await self.drive(lambda: not any(worker.asking for worker in self.workers))
+
+    async def come_to_rest(self) -> None:
+        """Nothing fails any more, all calls end, everybody dead is adopted: every figure is one figure."""
+        await self.recover()
         while self.late:
             await self.deliver_late(0)
         for machine in sorted(set(self.dead.values()) - {worker.machine for worker in self.workers}):
             await self.start(machine)
-        if any(worker.asking for worker in self.workers):
-            await self.drive(lambda: not any(worker.asking for worker in self.workers))
+        await self.hear_all_out()
         for worker in self.workers:
             for hold in list(worker.holds.values()):
                 self.close(worker, hold, ("done", hold.facts.charge_nano, hold.facts.tokens), is_poison=False)
