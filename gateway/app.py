@@ -26,6 +26,7 @@ from gateway.api.admin.operations import AdminDeps
 from gateway.api.admin.routes import admin_routes
 from gateway.api.front import Surfaces, application
 from gateway.api.health import Health
+from gateway.api.metrics import Metrics
 from gateway.api.principals import Principals
 from gateway.api.reports import Deps as ReportDeps
 from gateway.api.running import Running
@@ -146,7 +147,13 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
     formats: dict[str, Format] = scan(gateway.formats, "FORMAT")
     by_path = {path.encode(): each for each in formats.values() for path in each.paths}
     surfaces = surfaces_of(settings, gate, database, clock, formats)
-    loops = (gate.beat(), poll(directory), sweep(watch), expire(database, clock))
+    loops = (
+        gate.beat(),
+        poll(directory),
+        sweep(watch),
+        expire(database, clock),
+        surfaces.metrics.share(),
+    )
     background = [asyncio.create_task(each) for each in loops]
     settle_interpreter()
     try:
@@ -215,6 +222,7 @@ def surfaces_of(
         reports=ReportDeps(database, clock, principals.anyone, gate.complete_until),
         admin=admin_routes(admin),
         health=Health(gate, principals),
+        metrics=Metrics(gate, clock, Path(settings.server.data_dir, "metrics"), principals.admin_as_known),
         running=Running(gate, clock, principals),
         pages=dashboard(Seal(secret, "session"), gate.loop.time),
     )

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import msgspec
 
-__all__ = ["CallLine", "CallLog"]
+__all__ = ["CallLine", "CallLog", "RefusalsLine"]
 
 
 class CallLine(msgspec.Struct, omit_defaults=True):
@@ -28,6 +28,14 @@ class CallLine(msgspec.Struct, omit_defaults=True):
     flags: list[str] = []
 
 
+class RefusalsLine(msgspec.Struct):
+    """How many calls were refused since the line before, by code: one line, however many there were."""
+
+    event: str
+    at_us: int
+    refused: dict[str, int]
+
+
 class CallLog:
     """Collects lines and writes them together; the owner says when."""
 
@@ -37,7 +45,7 @@ class CallLog:
         self._encoder = msgspec.json.Encoder()
         self._lines: list[bytes] = []
 
-    def add(self, line: CallLine) -> None:
+    def add(self, line: CallLine | RefusalsLine) -> None:
         """Keep a line until the next flush."""
         if self._stream is not None:
             self._lines.append(self._encoder.encode(line))

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.api import reports
 from gateway.api.health import Health
+from gateway.api.metrics import Metrics
 from gateway.api.problems import problem_response
 from gateway.api.running import Running
 from gateway.api.self_service import SelfService
@@ -23,7 +24,7 @@ from gateway.formats.refusals import render
 __all__ = ["Surfaces", "application"]
 
 # Where errors are problem+json; everywhere else they have the caller's dialect.
-PROBLEM_PATHS = ("/admin", "/reports", "/openapi.json", "/healthz", "/readyz")
+PROBLEM_PATHS = ("/admin", "/reports", "/openapi.json", "/healthz", "/readyz", "/metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Surfaces:
     reports: reports.Deps
     admin: Sequence[BaseRoute]
     health: Health
+    metrics: Metrics
     running: Running
     pages: Sequence[BaseRoute] = ()
 
@@ -45,6 +47,7 @@ def application(surfaces: Surfaces) -> Starlette:
         routes=[
             Route("/healthz", surfaces.health.healthz),
             Route("/readyz", surfaces.health.readyz),
+            Route("/metrics", surfaces.metrics.answer),
             Route("/v1/key", mine.key),
             Route("/v1/estimate", mine.estimate, methods=["POST"]),
             Route("/v1/models", mine.models),

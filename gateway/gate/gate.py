@@ -29,6 +29,7 @@ from gateway.gate.belongings import Belongings
 from gateway.gate.counting import SLICE_CHARS, Counters
 from gateway.gate.directory import Directory
 from gateway.gate.exchange import Exchange
+from gateway.gate.figures import Figures
 from gateway.gate.inbound import Downstream, InboundCall
 from gateway.gate.plans import Upstream
 from gateway.gate.replies import Remaining
@@ -40,7 +41,7 @@ from gateway.relay.client import Client
 from gateway.relay.headers import headers_up
 from gateway.relay.requests import complete, head_prefix
 from gateway.store.receipts import others_complete_until
-from gateway.telemetry import CallLine, CallLog
+from gateway.telemetry import CallLine, CallLog, RefusalsLine
 
 __all__ = ["Gate", "GateLimits", "InFlight"]
 
@@ -105,8 +106,9 @@ class Gate:
         self.streams: set[Attempt] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.refusals: Counter[str] = Counter()
-        self.outcomes: Counter[str] = Counter()
+        self.figures = Figures()
         self.failures: Counter[str] = Counter()
+        self._refusals_logged: Counter[str] = Counter()
         self._counters = counters
         self._random = random_bytes
         self._log = log
@@ -252,7 +254,15 @@ class Gate:
     def finished(self, call: str, offer: Offer, settlement: Settlement) -> None:
         """A call has ended and is in the journal."""
         closing = settlement.closing
-        self.outcomes[closing.outcome] += 1
+        took_us = closing.closed_at_us - offer.admitted_at_us
+        self.figures.ended(
+            offer.plan.provider,
+            offer.plan.model,
+            closing,
+            streamed=offer.intent.stream,
+            took_us=took_us,
+            hold_nano=offer.quote.cost_nano,
+        )
         self._log.add(
             CallLine(
                 event="call",
@@ -264,7 +274,7 @@ class Gate:
                 status=closing.status,
                 outcome=closing.outcome,
                 admitted_at_us=offer.admitted_at_us,
-                took_us=closing.closed_at_us - offer.admitted_at_us,
+                took_us=took_us,
                 charge_nano=closing.charge_nano,
                 usage=dict(closing.usage),
                 usage_source=closing.usage_source,
@@ -319,6 +329,11 @@ class Gate:
         if timer is not None:
             timer.cancel()
 
+    @property
+    def posted_until_us(self) -> int:
+        """The instant up to which this worker's calls are in SQL, by the last beat."""
+        return self._complete_until_us
+
     def complete_until(self, conn: Connection) -> int:
         """The instant up to which every call of every worker is in SQL; called from a reader's thread.
 
@@ -370,7 +385,14 @@ class Gate:
                     attempt.checkpoint()
                 await asyncio.sleep(pause_s)
             self._complete_until_us = self._own_calls_complete_until()
+            self._log_refusals()
             self._log.flush()
+
+    def _log_refusals(self) -> None:
+        new = self.refusals - self._refusals_logged
+        if new:
+            self._refusals_logged = self.refusals.copy()
+            self._log.add(RefusalsLine("refusals", self.clock.now_us(), dict(new)))
 
     def drain(self) -> None:
         """Take no new calls."""

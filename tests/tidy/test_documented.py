@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import gateway.reports
+from gateway.api.metrics import FAMILIES
 from gateway.domain import errors
 from gateway.registry import scan
 from gateway.settings import documented
@@ -34,6 +35,12 @@ def test_every_report_is_explained() -> None:
     names = scan(gateway.reports, "REPORT")
     assert names
     assert not [name for name in names if f"`{name}`" not in page]
+
+
+def test_every_metric_is_explained() -> None:
+    page = text_of("docs/operating.md")
+    series = [f"{name}_total" if kind == "counter" else name for name, (kind, _, _) in FAMILIES.items()]
+    assert not [name for name in series if f"`{name}`" not in page]
 
 
 def test_the_pages_the_readme_names_are_there() -> None:

@@ -107,6 +107,7 @@ def test_frameworks_stay_on_their_floors() -> None:
         "starlette": {"api", "dashboard", "simulators", ""},
         "jinja2": {"dashboard"},
         "cryptography": {""},
+        "prometheus_client": {"api"},
         "uvicorn": {"api", "simulators", ""},
         "typer": {"cli"},
         "httptools": {"relay", "api"},
