@@ -31,6 +31,7 @@ from gateway.api.principals import Principals
 from gateway.api.reports import Deps as ReportDeps
 from gateway.api.running import Running
 from gateway.api.self_service import SelfService
+from gateway.api.stored_answers import StoredAnswers
 from gateway.api.wire import Watch
 from gateway.clock import Clock, SystemClock
 from gateway.dashboard.routes import dashboard
@@ -142,13 +143,14 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
     await directory.refresh()
     client = Client(RelayLimits())
     belongings = belongings_of(settings, database)
-    gate = gate_of(settings, directory, ledger, client, belongings, names, clock)
+    gate = gate_of(settings, directory, ledger, client, belongings, database, names, clock)
     watch = Watch(gate.loop.time)
     formats: dict[str, Format] = scan(gateway.formats, "FORMAT")
     by_path = {path.encode(): each for each in formats.values() for path in each.paths}
     surfaces = surfaces_of(settings, gate, database, clock, formats)
     loops = (
         gate.beat(),
+        gate.background.run(),
         poll(directory),
         sweep(watch),
         expire(database, clock),
@@ -181,6 +183,7 @@ def gate_of(
     ledger: Ledger,
     client: Client,
     belongings: Belongings,
+    database: Database,
     names: NameGate,
     clock: Clock,
 ) -> Gate:
@@ -194,6 +197,7 @@ def gate_of(
         ledger,
         client,
         belongings,
+        database,
         Counters(token_table),
         clock,
         Entropy().take,
@@ -219,6 +223,7 @@ def surfaces_of(
     )
     return Surfaces(
         self_service=SelfService(gate, database, clock, principals, formats),
+        stored=StoredAnswers(gate, principals),
         reports=ReportDeps(database, clock, principals.anyone, gate.complete_until),
         admin=admin_routes(admin),
         health=Health(gate, principals),

@@ -163,6 +163,10 @@ class Client:
         body = _chat(model, prompt, {"stream": True, **fields})
         return Stream(*self._send("POST", "/v1/chat/completions", body, headers or {}))
 
+    def open(self, method: str, path: str, body: Any, **headers: str) -> Stream:
+        """An answer as it comes, to any path."""
+        return Stream(*self._send(method, path, body, headers))
+
     def _good(self, method: str, path: str, body: Any) -> Any:
         answer = self.call(method, path, body)
         assert answer.status in (200, 201, 204), (method, path, answer.status, answer.body)

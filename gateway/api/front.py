@@ -17,6 +17,7 @@ from gateway.api.metrics import Metrics
 from gateway.api.problems import problem_response
 from gateway.api.running import Running
 from gateway.api.self_service import SelfService
+from gateway.api.stored_answers import StoredAnswers
 from gateway.domain.errors import GatewayError, NotFound, Unavailable
 from gateway.formats.base import Dialect
 from gateway.formats.refusals import render
@@ -32,6 +33,7 @@ class Surfaces:
     """What the application serves beside the data plane's hot paths."""
 
     self_service: SelfService
+    stored: StoredAnswers
     reports: reports.Deps
     admin: Sequence[BaseRoute]
     health: Health
@@ -42,7 +44,7 @@ class Surfaces:
 
 def application(surfaces: Surfaces) -> Starlette:
     """The Starlette application: its routes, and how errors are answered."""
-    mine = surfaces.self_service
+    mine, stored = surfaces.self_service, surfaces.stored
     app = Starlette(
         routes=[
             Route("/healthz", surfaces.health.healthz),
@@ -53,6 +55,10 @@ def application(surfaces: Surfaces) -> Starlette:
             Route("/v1/models", mine.models),
             Route("/v1/models/{model:path}", mine.model),
             Route("/v1/calls/{call}", mine.call),
+            Route("/v1/responses/{response}", stored.show),
+            Route("/v1/responses/{response}", stored.delete, methods=["DELETE"]),
+            Route("/v1/responses/{response}/cancel", stored.cancel, methods=["POST"]),
+            Route("/v1/responses/{response}/input_items", stored.items),
             *reports.routes(surfaces.reports),
             Route("/admin/calls/running", surfaces.running.answer),
             *surfaces.admin,

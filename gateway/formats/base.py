@@ -35,6 +35,7 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
     the call that other models may serve (advisors, fallbacks): each costs what its own model costs, on top.
     `places` are the format's own: where in the body stands what may be changed; None: not looked for yet.
     `stored` are the ids of things kept at the provider that the call names: they must be the caller's own.
+    `background` asks for an answer that is made while nobody waits.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
     places: tuple[Member, ...] | None = ()
     others: tuple[Intent, ...] = ()
     stored: tuple[str, ...] = ()
+    background: bool = False
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):

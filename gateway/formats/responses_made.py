@@ -14,7 +14,7 @@ import msgspec
 from gateway.formats.kept_ids import kept_ids
 from gateway.formats.responses_envelope import Answer, open_answer
 
-__all__ = ["made_of", "reply_made"]
+__all__ = ["made_of", "name_of", "reply_made"]
 
 T = TypeVar("T")
 
@@ -58,6 +58,11 @@ def reply_made(body: bytes) -> tuple[str, ...]:
     """The ids in an answer that was not streamed."""
     answer = open_answer(body)
     return () if answer is None else made_of(answer)
+
+
+def name_of(answer: Answer) -> str | None:
+    """The id an answer can be looked up by."""
+    return next(iter(kept_ids([_decoded(_TEXT, answer.id)])), None)
 
 
 def made_of(answer: Answer) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from gateway.formats.responses_envelope import (
     report_of,
     write_usage,
 )
-from gateway.formats.responses_made import made_of
+from gateway.formats.responses_made import made_of, name_of
 from gateway.formats.responses_texts import FRAME, reply_texts, texts_of
 from gateway.formats.responses_usage import Used
 from gateway.formats.sse import EventFramer, event_around, read_event, split_events
@@ -94,6 +94,11 @@ class ResponsesMeter:
     def made(self) -> tuple[str, ...]:
         answer = self._last or self._first
         return () if answer is None else made_of(answer)
+
+    @property
+    def unfinished(self) -> str | None:
+        """The id of an answer that has begun and not ended."""
+        return None if self._first is None or self._last is not None else name_of(self._first)
 
     @property
     def report(self) -> Report | None:

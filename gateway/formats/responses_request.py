@@ -10,7 +10,6 @@ from typing import Annotated, Final
 
 import msgspec
 
-from gateway.domain.errors import BadRequest
 from gateway.formats import allowances
 from gateway.formats.base import Intent
 from gateway.formats.bodies import open_body, refuse_control
@@ -77,7 +76,6 @@ class _Request(msgspec.Struct, gc=False):
     instructions: str | None = None
     stream: bool | None = None
     background: bool | None = None
-    store: bool | None = None
     max_output_tokens: CAP | None = None
     max_tool_calls: CALLS | None = None
     tools: list[Tool] | None = None
@@ -99,13 +97,6 @@ def read_responses(body: bytes) -> Intent:
     """The intent of a Responses request. Raises BadRequest for what is none."""
     request, members = open_body(body, _REQUEST, _DECIDING)
     refuse_control(request.model, "model")
-    if request.background:
-        raise BadRequest(
-            "unsupported_field",
-            "`background` is not served.",
-            param="background",
-            hint="Leave it out, and stream the answer.",
-        )
     end_user = request.safety_identifier or request.user or None
     refuse_control(end_user, "safety_identifier" if request.safety_identifier else "user")
     given = Input(request.model, request.input)
@@ -134,6 +125,7 @@ def read_responses(body: bytes) -> Intent:
         places=places_of(body, members, tooling),
         others=tuple(_images(model, bound, unseen, tooling.calls_max) for model in tooling.images),
         stored=tuple(stored),
+        background=bool(request.background),
     )
 
 

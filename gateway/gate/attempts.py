@@ -10,9 +10,8 @@ is written. Whatever goes wrong in a step goes to the call, which knows what its
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -20,43 +19,21 @@ from gateway.domain.errors import GatewayError, Unavailable, UpstreamFailed
 from gateway.formats.base import StreamMeter
 from gateway.gate.admission import Offer
 from gateway.gate.answers import Answer, Outcome, failed, whole_events
+from gateway.gate.background import unfinished
 from gateway.gate.inbound import Downstream, InboundCall
 from gateway.gate.replies import wants_cost
 from gateway.gate.settlement import Ending, Settlement
+from gateway.gate.steps import guarded, unwritten
 from gateway.ledger.ledger import Hold
 from gateway.relay.calls import Handle, UpstreamFailure
 
 if TYPE_CHECKING:
     from gateway.gate.gate import Gate
 
-__all__ = ["Attempt", "Call", "guarded", "unwritten"]
-
-P = ParamSpec("P")
+__all__ = ["Attempt", "Call"]
 
 # A stream that has said its last word is given this long to close its framing; then it is ended without.
 END_GRACE_S = 0.25
-
-
-class Stepping(Protocol):
-    """Whoever goes in steps and hears of one that failed."""
-
-    def went_wrong(self, error: BaseException) -> None: ...
-
-
-S = TypeVar("S", bound=Stepping)
-
-
-def guarded(step: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, P], None]:
-    """A step of a call, whose failure ends the call and nothing else."""
-
-    @wraps(step)
-    def run(owner: S, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            step(owner, *args, **kwargs)
-        except Exception as error:
-            owner.went_wrong(error)
-
-    return run
 
 
 class Call(Protocol):
@@ -67,6 +44,9 @@ class Call(Protocol):
 
     def began(self, attempt: Attempt, answer: Answer) -> None:
         """A streamed answer begins."""
+
+    def queued(self, attempt: Attempt) -> None:
+        """The answer goes on in the background, and its client has heard all there is to say for now."""
 
     def closed(self, attempt: Attempt) -> None:
         """The attempt's close record is appended."""
@@ -87,6 +67,7 @@ class Attempt:
         "_gate",
         "_handle",
         "_hold",
+        "_is_known",
         "_moved",
         "answer",
         "error",
@@ -104,6 +85,7 @@ class Attempt:
         self._handle: Handle | None = None  # while the upstream answers
         self._end_timer: asyncio.TimerHandle | None = None
         self._moved = False  # bytes were relayed since the last checkpoint
+        self._is_known = False  # every worker knows whose the answer is; only of one in the background
         self.offer = offer
         self.answer: Answer | None = None
         self.tail = b""  # what the meter of a stream held back for its end
@@ -111,6 +93,11 @@ class Attempt:
         self.is_over = False  # it is decided how the attempt ended; it may still have to be counted
         self.error: GatewayError | None = None  # told instead of the answer, or of its rest
         self.settlement: Settlement | None = None  # once closed: nothing changes the charge any more
+
+    @property
+    def id(self) -> str:
+        """The attempt's id in the ledger."""
+        return self._hold.facts.attempt
 
     # Down: from the hold to the upstream.
 
@@ -154,6 +141,8 @@ class Attempt:
                     downstream.write(relayed)
             if answer.meter is not None:
                 self._watch(answer.meter)
+                if self.offer.intent.background:
+                    self._watch_background(answer)
         except Exception as error:
             self.went_wrong(error)
 
@@ -178,7 +167,8 @@ class Attempt:
         assert answer is not None
         if answer.meter is not None:
             self.tail = answer.meter.finish()
-        self._over(answer.ended())
+        if not self._goes_on():
+            self._over(answer.ended())
 
     @guarded
     def on_failed(self, failure: UpstreamFailure) -> None:
@@ -187,6 +177,8 @@ class Attempt:
         if self._is_said:
             # It broke off nothing but its framing.
             self.on_end()
+            return
+        if self._goes_on():
             return
         answer = self.answer
         if answer is not None and answer.meter is not None:
@@ -201,13 +193,16 @@ class Attempt:
         """The client hung up: read the upstream to its end or stop it, as its setting says."""
         if self._handle is not None:
             self._handle.resume()
-            if not self._gate.may_read_on(self, self.offer):
+            is_background = self.offer.intent.background
+            if not self._goes_on() and not is_background and not self._gate.may_read_on(self, self.offer):
                 self.stop()
 
     @guarded
     def stop(self) -> None:
         """Stop the upstream and settle by what is known; nothing once the answer is complete."""
         if self._handle is None:
+            return
+        if self._goes_on():
             return
         self._cancel_upstream()
         if self._is_said:
@@ -239,7 +234,63 @@ class Attempt:
         assert answer.meter is not None
         if self._gate.count_slice(self.offer, answer.meter):
             self._moved = False
-        self._gate.ledger.check(self._hold, *self._gate.so_far(self.offer, answer.meter))
+        self._note(answer)
+
+    def _note(self, answer: Answer) -> None:
+        """Append a checkpoint, with the answer in the background that is to be asked for if we die."""
+        so_far = self._gate.so_far(self.offer, answer.meter)
+        id_ = unfinished(answer) if self.offer.intent.background else None
+        if id_ is None:
+            self._gate.ledger.check(self._hold, *so_far)
+        else:
+            self._gate.ledger.check(self._hold, *so_far, made=answer.made(), awaited=id_)
+
+    # In the background.
+
+    def _watch_background(self, answer: Answer) -> None:
+        """A streamed answer that has told its id goes on without the stream."""
+        id_ = unfinished(answer)
+        if id_ is not None and not self._is_known:
+            self._is_known = True
+            self._note(answer)
+            self._gate.background.announce(self, id_)
+        if id_ is not None and self._call.downstream is None:
+            self._goes_on()
+
+    def _goes_on(self) -> bool:
+        """Leave an answer to the background if it can be: the hold lives until its end is known."""
+        answer = self.answer
+        if answer is None or not self.offer.intent.background or self.is_over:
+            return False
+        id_ = unfinished(answer)
+        if id_ is None:
+            return False
+        self._cancel_upstream()
+        self._note(answer)
+        self._gate.streams.discard(self)
+        self._gate.belongings.keep(self.offer.plan.upstream.name, [id_], self.offer.caller.key.account)
+        self._gate.background.follow(self, id_)
+        return True
+
+    @guarded
+    def queued(self) -> None:
+        """Every worker knows whose the answer is: the client may have what there is of it."""
+        self._call.queued(self)
+
+    @guarded
+    def conclude(self, body: bytes) -> None:
+        """An answer in the background has ended like this."""
+        if not self.is_over:
+            intent = msgspec.structs.replace(self.offer.intent, stream=False)
+            answer = Answer(200, [], self._call.inbound.format, intent, self._gate.max_reply_bytes)
+            answer.feed(body)
+            self.answer = answer
+            self._over(answer.ended())
+
+    @guarded
+    def lost(self) -> None:
+        """Nobody will ever tell how an answer in the background ended."""
+        self._over(Outcome(Ending("aborted", self._status, flags=("background_lost",))))
 
     # Settling.
 
@@ -253,7 +304,7 @@ class Attempt:
             self._end_timer = None
         self.error = outcome.error
         ending = outcome.ending
-        if self._call.downstream is None:
+        if self._call.downstream is None and not self.offer.intent.background:
             ending = ending.flagged("client_gone")
         if ending.is_known:
             self._close(ending)
@@ -319,13 +370,3 @@ class Attempt:
     @property
     def _status(self) -> int | None:
         return None if self.answer is None else self.answer.status
-
-
-def unwritten() -> Unavailable:
-    """Nothing happens that the journal does not know."""
-    return Unavailable(
-        "ledger_unavailable",
-        "The journal cannot be written.",
-        hint="Calls are refused rather than lost; the operator has to make room.",
-        retry_after_s=5,
-    )

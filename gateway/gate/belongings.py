@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from gateway.domain.errors import NotFound
-from gateway.store.belongings import owners
+from gateway.store.belongings import owners, where_kept
 from gateway.store.engine import Database
 
 __all__ = ["Belongings", "missing"]
@@ -34,14 +34,14 @@ class Belongings:
         self._database = database
         self._shared = frozenset(shared)
         self._allows_unknown = allows_unknown
-        self._owners: dict[tuple[str, str], str] = {}  # by upstream and id
+        self._owners: dict[str, dict[str, str]] = {}  # by id and upstream
 
     def keep(self, upstream: str, ids: Iterable[str], account: str) -> None:
         """A call of the account has made these; whose they are is in the journal or in SQL already."""
         if len(self._owners) >= REMEMBERED:
             self._owners.clear()
         for each in ids:
-            self._owners.setdefault((upstream, each), account)
+            self._owners.setdefault(each, {}).setdefault(upstream, account)
 
     def has(self, upstream: str, ids: Iterable[str], account: str) -> bool:
         """Whether all of these are known to be the account's, or everybody's."""
@@ -64,9 +64,24 @@ class Belongings:
                 return
         raise missing(left[0])
 
+    async def find(self, id_: str, account: str) -> str:
+        """The upstream that keeps this for the account; raise NotFound as `check` does."""
+        for upstream, owner in self._owners.get(id_, {}).items():
+            if owner == account:
+                return upstream
+        for look in range(LOOKS):
+            if look:
+                await asyncio.sleep(LOOK_S)
+            found = await self._database.read(where_kept, id_, account)
+            if found is not None:
+                return found
+        raise missing(id_)
+
     def _strange(self, upstream: str, ids: Iterable[str], account: str) -> list[str]:
         return [
-            each for each in ids if each not in self._shared and self._owners.get((upstream, each)) != account
+            each
+            for each in ids
+            if each not in self._shared and self._owners.get(each, {}).get(upstream) != account
         ]
 
 

@@ -162,6 +162,10 @@ class Directory:
         """The account by id, deleted ones too."""
         return self._accounts.get(account)
 
+    def lineage(self, account: str) -> list[str]:
+        """The account and those above it, deleted ones too; what is not known ends it."""
+        return [each.id for each in self._chain(account)] if account in self._accounts else []
+
     def budget(self, budget: str) -> Budget | None:
         """The budget by id while it is not deleted."""
         return self._budgets.get(budget)

@@ -22,11 +22,12 @@ from gateway.domain.keys import fingerprint
 from gateway.formats.refusals import render_event
 from gateway.gate.admission import Offer
 from gateway.gate.answers import Answer
-from gateway.gate.attempts import Attempt, guarded, unwritten
+from gateway.gate.attempts import Attempt
 from gateway.gate.directory import Caller
 from gateway.gate.inbound import Downstream, InboundCall, credential_of, fingerprint_of, reply_refusal
 from gateway.gate.replies import call_headers, upstream_answer, with_cost
 from gateway.gate.settlement import Settlement
+from gateway.gate.steps import guarded, unwritten
 from gateway.ledger.ledger import Hold
 
 if TYPE_CHECKING:
@@ -141,6 +142,20 @@ class Exchange:
             offer = attempt.offer
             headers = call_headers(offer, self.call_id, answer, self._gate.remaining(offer))
             downstream.start(answer.status, headers)
+
+    def queued(self, attempt: Attempt) -> None:
+        """The answer is made in the background: the client has what there is, and may look it up later."""
+        downstream, self.downstream = self.downstream, None
+        if downstream is None:
+            return
+        if self._is_started:
+            # Its stream broke off: the rest can be had by looking the answer up.
+            downstream.abort()
+            return
+        answer = attempt.answer
+        assert answer is not None
+        headers = call_headers(attempt.offer, self.call_id, answer, self._gate.remaining(attempt.offer))
+        downstream.reply(answer.status, headers, answer.body)
 
     def closed(self, attempt: Attempt) -> None:
         """The attempt is booked. The client's end of the answer waits for the record."""

@@ -20,11 +20,11 @@ from gateway.clock import Clock
 from gateway.domain.costing import cost
 from gateway.domain.errors import GatewayError, Unavailable
 from gateway.domain.ids import attempt_id, call_id_under, call_prefix
-from gateway.domain.prices import RateCard
 from gateway.domain.usage import Usage
 from gateway.formats.base import StreamMeter
 from gateway.gate.admission import Desk, Offer, prompt_estimate
 from gateway.gate.attempts import Attempt
+from gateway.gate.background import Background
 from gateway.gate.belongings import Belongings
 from gateway.gate.counting import SLICE_CHARS, Counters
 from gateway.gate.directory import Directory
@@ -33,13 +33,14 @@ from gateway.gate.figures import Figures
 from gateway.gate.inbound import Downstream, InboundCall
 from gateway.gate.plans import Upstream
 from gateway.gate.replies import Remaining
-from gateway.gate.settlement import Ending, Settlement, settle
+from gateway.gate.settlement import Ending, Settlement, cards_of, settle
 from gateway.gate.waiting_room import WaitingRoom
 from gateway.ledger.ledger import CallFacts, Closing, Ledger
 from gateway.relay.calls import UpstreamFailure
 from gateway.relay.client import Client
 from gateway.relay.headers import headers_up
 from gateway.relay.requests import complete, head_prefix
+from gateway.store.engine import Database
 from gateway.store.receipts import others_complete_until
 from gateway.telemetry import CallLine, CallLog, RefusalsLine
 
@@ -89,6 +90,7 @@ class Gate:
         ledger: Ledger,
         client: Client,
         belongings: Belongings,
+        database: Database,
         counters: Counters,
         clock: Clock,
         random_bytes: Callable[[int], bytes],
@@ -117,6 +119,7 @@ class Gate:
         self.waiting_room = WaitingRoom(desk, directory, ledger, counters, self.facts)
         self._abandoned: dict[Attempt, asyncio.TimerHandle] = {}  # answers read on, and until when
         self._is_draining = False
+        self.background = Background(self, database)
         self._call_prefix = call_prefix(ledger.journal_bytes)
         self._heads: dict[tuple[object, ...], bytes] = {}  # of upstream requests, by all that is in them
 
@@ -215,13 +218,7 @@ class Gate:
 
     def settle(self, offer: Offer, ending: Ending) -> Settlement:
         """Price what became of a call."""
-        catalogue, provider = offer.catalogue, offer.plan.upstream.prices_of
-        accounts = offer.scope.accounts
-
-        def card_of(served: str) -> RateCard | None:
-            entry = catalogue.resolve(provider, served)
-            return entry.card.for_accounts(accounts) if entry is not None and entry.card.is_priced else None
-
+        card_of = cards_of(offer.catalogue, offer.plan, offer.scope.accounts)
         return settle(offer, ending, card_of, self.clock.now_us())
 
     def keep_made(self, offer: Offer, closing: Closing, made: Sequence[str]) -> None:
@@ -325,6 +322,8 @@ class Gate:
     def closed(self, attempt: Attempt) -> None:
         """The attempt's close record is appended: it neither streams nor is read on any more."""
         self.streams.discard(attempt)
+        if attempt.offer.intent.background:
+            self.background.closed(attempt)
         timer = self._abandoned.pop(attempt, None)
         if timer is not None:
             timer.cancel()
@@ -366,6 +365,7 @@ class Gate:
 
     async def quiet(self) -> None:
         """Stop what is still under way, and wait until it is settled."""
+        await self.background.stop()
         for attempt in (*self.streams, *self._abandoned):
             attempt.stop()
         while self.tasks:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
+from gateway.domain.catalogue import Catalogue
 from gateway.domain.costing import Charge, cost
 from gateway.domain.prices import RateCard
+from gateway.domain.quotes import Quote
 from gateway.domain.usage import Usage, UsageSource, input_total, output_total
-from gateway.formats.base import Report
+from gateway.formats.base import Intent, Report
 from gateway.gate.admission import Offer
+from gateway.gate.plans import Plan
 from gateway.ledger.ledger import Closing
 
-__all__ = ["Ending", "Settlement", "settle"]
+__all__ = ["Agreed", "Ending", "Settlement", "cards_of", "settle"]
 
 # As wide as its column.
 SERVED_MODEL_MAX_CHARACTERS = 255
@@ -60,8 +64,17 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     charge: Charge
 
 
+class Agreed(NamedTuple):
+    """What is left of an offer once its worker is gone: enough to price a call by."""
+
+    plan: Plan
+    intent: Intent
+    quote: Quote
+    admitted_at_us: int
+
+
 def settle(
-    offer: Offer, ending: Ending, card_of: Callable[[str], RateCard | None], closed_at_us: int
+    offer: Offer | Agreed, ending: Ending, card_of: Callable[[str], RateCard | None], closed_at_us: int
 ) -> Settlement:
     """Price an ending. `card_of` finds the rate card of a served model's name.
 
@@ -103,6 +116,16 @@ def settle(
     return Settlement(closing, charge)
 
 
+def cards_of(catalogue: Catalogue, plan: Plan, accounts: Sequence[str]) -> Callable[[str], RateCard | None]:
+    """Finds the prices that these accounts pay for what a provider says it served."""
+
+    def card_of(served: str) -> RateCard | None:
+        entry = catalogue.resolve(plan.upstream.prices_of, served)
+        return entry.card.for_accounts(accounts) if entry is not None and entry.card.is_priced else None
+
+    return card_of
+
+
 def _added(usage: Usage, more: Usage) -> dict[str, int]:
     """Both usages meter by meter."""
     return {meter: usage.get(meter, 0) + more.get(meter, 0) for meter in (*usage, *more)}
@@ -136,7 +159,7 @@ def _usage(ending: Ending) -> tuple[Usage, UsageSource | str]:
     return ({**report.usage, **gaps}, "mixed") if report.missing else (report.usage, "provider")
 
 
-def _anomalies(report: Report | None, charge: Charge, offer: Offer) -> tuple[str, ...]:
+def _anomalies(report: Report | None, charge: Charge, offer: Offer | Agreed) -> tuple[str, ...]:
     overrun = ("overrun",) if charge.total_nano > offer.quote.cost_nano else ()
     if report is None or not report.unknown:
         return overrun

@@ -77,6 +77,7 @@ def build_app(stage: Stage) -> Starlette:
         ("openai", "GET", "/openai/v1/responses/{id}", shelf.show),
         ("openai", "DELETE", "/openai/v1/responses/{id}", shelf.delete),
         ("openai", "POST", "/openai/v1/responses/{id}/cancel", shelf.cancel),
+        ("openai", "GET", "/openai/v1/responses/{id}/input_items", shelf.items),
     )
     routes: list[BaseRoute] = [
         Route(path, Exchange(stage, provider, dialect, _REFUSALS[provider]), methods=[method])

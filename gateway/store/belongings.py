@@ -30,9 +30,9 @@ class Awaited(NamedTuple):
     upstream: str
     attempt: str
     account: str
-    format: str
     model: str
     admitted_at_us: int
+    hold_nano: int
 
 
 # A thing belongs to whoever was first told its id; only its own attempt can say that it is awaited no more.
@@ -72,7 +72,7 @@ def awaited(conn: Connection, limit: int) -> list[Awaited]:
     """Answers that nobody waits for any more, their attempts booked as interrupted; oldest first."""
     found = run(
         conn,
-        "SELECT b.id, b.upstream, b.attempt, l.account, l.format, l.model, l.admitted_at"
+        "SELECT b.id, b.upstream, b.attempt, l.account, l.model, l.admitted_at, l.hold"
         " FROM belongings b JOIN ledger l ON l.id = b.attempt"
         " WHERE b.awaited = ? AND l.outcome = 'interrupted' ORDER BY b.made_at LIMIT ?",
         (True, limit),

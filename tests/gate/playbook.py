@@ -95,8 +95,16 @@ class PlayedLedger:
         self.holds.open[facts.attempt] = hold
         return hold
 
-    def check(self, hold: Held, usage: Any, charge_nano: int, tokens: int) -> None:
-        self._say(f"ledger notes {dict(usage)}")
+    def check(
+        self,
+        hold: Held,
+        usage: Any,
+        charge_nano: int,
+        tokens: int,
+        made: Sequence[str] = (),
+        awaited: str = "",
+    ) -> None:
+        self._say(f"ledger notes {dict(usage)}" + (f" and awaits {awaited}" if awaited else ""))
 
     def close(self, hold: Held, closing: Closing) -> bool:
         assert not hold.is_closed, "closed once"
@@ -204,6 +212,10 @@ class Cellar:
     def __init__(self) -> None:
         self.owners: dict[str, str] = {}
         self.looks = 0
+        self.kept: list[Any] = []
+
+    async def write(self, fn: Callable[..., Any], things: Sequence[Any]) -> None:
+        self.kept += things
 
     async def read(self, fn: Callable[..., Any], upstream: str, ids: Sequence[str]) -> dict[str, str]:
         self.looks += 1
@@ -256,6 +268,7 @@ class Playbook:
             cast(Ledger, self.ledger),
             cast(Client, self.up),
             Belongings(cast(Database, self.cellar)),
+            cast(Database, self.cellar),
             Counters(lambda name: (TABLES / f"{name}.tiktoken.gz").read_bytes()),
             self.clock,
             lambda size: next(self.numbers).to_bytes(size, "big"),
@@ -297,6 +310,14 @@ class Playbook:
         """Let the slow ways come to their end."""
         while self.gate.tasks:
             await asyncio.wait(self.gate.tasks)
+
+    async def until(self, line: str) -> None:
+        """Let the slow ways go on until this has been said."""
+        for _ in range(100):
+            if line in self.said:
+                return
+            await asyncio.sleep(0)
+        raise AssertionError(f"{line!r} is not among {self.said}")
 
     @property
     def attempt(self) -> Attempt:

@@ -17,7 +17,13 @@ LEFTOVER = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 # Seconds and ratios may be floats; amounts, prices and counts may not.
 FLOAT = re.compile(r"\bfloat\b")
 FLOAT_NAMES = re.compile(r"(_s|seconds|deadline|waiting)$")
-SUPERVISORS = {"gateway.gate.attempts", "gateway.app", "gateway.store.lanes", "gateway.ledger.journal"}
+SUPERVISORS = {
+    "gateway.gate.steps",
+    "gateway.gate.attempts",
+    "gateway.app",
+    "gateway.store.lanes",
+    "gateway.ledger.journal",
+}
 
 
 def report(found: Iterable[str]) -> None:

@@ -110,6 +110,12 @@ class Shelf:
             stored.status = "cancelled"
         return Body(readable(_state(stored)))
 
+    def items(self, request: Request, call: Call) -> Body:
+        """``GET /v1/responses/{id}/input_items``: what the request said."""
+        given = self._find(request, call).reply.document.get("input") or []
+        items = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
+        return Body(readable({"object": "list", "data": items, "has_more": False}))
+
     def delete(self, request: Request, call: Call) -> Body:
         """``DELETE /v1/responses/{id}``."""
         stored = self._find(request, call)
