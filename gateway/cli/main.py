@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from gateway.cli import accounts, audit, budgets, db, grants, keys, leases, prices
 from gateway.cli.client import FOUND_A_PROBLEM, CommandFailed
+from gateway.cli.doctor import doctor
 from gateway.cli.report import report
 from gateway.cli.serve import demo, serve
 from gateway.cli.session import Session
@@ -65,6 +66,7 @@ def _application() -> typer.Typer:
     application.command()(serve)
     application.command()(demo)
     application.command()(report)
+    application.command()(doctor)
     for name, commands in _GROUPS.items():
         application.add_typer(commands, name=name)
     return application
@@ -87,5 +89,5 @@ def _about(
     """A gateway for LLM traffic: budgets that hold, usage that is not lost.
 
     Commands speak to the gateway at TOLLGATE_URL (default http://127.0.0.1:8080) with TOLLGATE_ADMIN_KEY;
-    serve, demo and db need none.
+    serve, demo, db and doctor need none.
     """
