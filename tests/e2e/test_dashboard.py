@@ -84,7 +84,7 @@ def test_a_key_a_budget_and_a_call_from_the_first_click_to_the_receipt(
 ) -> None:
     visitor.send("accounts", name="dash-team", kind="team", cost_center="4711")
     assert visitor.status == 303
-    account = next(a for a in gateway.admin.get("/admin/accounts")["data"] if a["name"] == "dash-team")["id"]
+    account = gateway.admin.get("/admin/accounts?path=dash-team")["data"][0]["id"]
     visitor.send(
         "budgets", name="dash budget", account=account, cap="2.50", period="month", alert_at="50, 80"
     )

@@ -321,6 +321,6 @@ def test_models_are_those_the_key_allows(team: Team) -> None:
 
 def test_an_endpoint_that_is_not_metered_is_not_served(team: Team, providers: SimulatedProviders) -> None:
     with team.sdk() as client, pytest.raises(openai.NotFoundError) as refused:
-        client.embeddings.create(model="text-embedding-3-small", input="hello")
+        client.moderations.create(input="hello")
     assert refused.value.code == "unsupported_endpoint"
     assert providers.bill() == []

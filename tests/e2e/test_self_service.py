@@ -156,7 +156,7 @@ def test_other_paths_are_not_served(team: Team, path: str) -> None:
         ("GET", "/v1/chat/completions"),
         ("PUT", "/v1/chat/completions"),
         ("POST", "/v1/chat/completions/"),
-        ("POST", "/v1/responses"),
+        ("POST", "/v1/moderations"),
         ("DELETE", "/v1/key"),
         ("POST", "/v1/models"),
     ],
