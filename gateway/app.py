@@ -22,6 +22,7 @@ from starlette.applications import Starlette
 
 import gateway.formats
 import gateway.providers
+from gateway.alerts.lookout import Lookout
 from gateway.api.admin.operations import AdminDeps
 from gateway.api.admin.routes import admin_routes
 from gateway.api.front import Surfaces, application
@@ -148,6 +149,7 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
     formats: dict[str, Format] = scan(gateway.formats, "FORMAT")
     by_path = {path.encode(): each for each in formats.values() for path in each.paths}
     surfaces = surfaces_of(settings, gate, database, clock, formats)
+    lookout = Lookout(database, clock, gate.desk.router.missing.take)
     loops = (
         gate.beat(),
         gate.background.run(),
@@ -155,6 +157,7 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
         sweep(watch),
         expire(database, clock),
         surfaces.metrics.share(),
+        lookout.run(),
     )
     background = [asyncio.create_task(each) for each in loops]
     settle_interpreter()

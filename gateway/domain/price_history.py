@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gateway.domain.prices import PriceRow, with_id
 
-__all__ = ["Merge", "follow", "slot_of"]
+__all__ = ["Merge", "changes", "follow", "slot_of"]
 
 Slot = tuple[object, ...]
 
@@ -54,6 +54,22 @@ def follow(stored: Iterable[PriceRow], wanted: Iterable[PriceRow], now_us: int) 
     gone = (_at(rows, now_us) for rows in held.values())
     merge.conflicts.extend(_ended(row) for row in gone if row is not None)
     return merge._replace(unchanged=unchanged)
+
+
+def changes(
+    there: Iterable[PriceRow], added: Iterable[PriceRow], now_us: int
+) -> list[tuple[PriceRow, PriceRow]]:
+    """Pairs of a row that counted and the added one that says something else from its own date on.
+
+    Rows recorded only now are no history: an import may bring a price and its correction at once.
+    """
+    held = _by_slot(row for row in there if row.recorded_at_us < now_us)
+    found = []
+    for row in added:
+        counted = _at(held.get(slot_of(row), ()), row.effective_from_us)
+        if counted is not None and counted.rank <= row.rank and counted.price_pico != row.price_pico:
+            found.append((counted, row))
+    return found
 
 
 def _later(

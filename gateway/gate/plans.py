@@ -9,6 +9,7 @@ from gateway.domain.catalogue import Catalogue, ModelEntry
 from gateway.domain.errors import NotFound, PriceMissing
 from gateway.domain.prices import RateCard
 from gateway.formats.tokens import counts_exactly
+from gateway.gate.missing_prices import MissingPrices
 from gateway.providers.base import Provider
 from gateway.relay.calls import Target, Timeouts
 
@@ -72,6 +73,7 @@ class Router:
         self._upstreams = {upstream.name: upstream for upstream in upstreams}
         self._aliases = dict(aliases)
         self.unpriced = unpriced
+        self.missing = MissingPrices()
 
     @property
     def upstreams(self) -> Sequence[Upstream]:
@@ -104,6 +106,7 @@ class Router:
         entry = catalogue.resolve(upstream.prices_of, model)
         if entry is not None and entry.card.is_priced:
             return _plan(upstream, entry, model, now_us)
+        self.missing.note(upstream.prices_of, model)
         if self.unpriced.refuses:
             raise PriceMissing(
                 "price_missing",

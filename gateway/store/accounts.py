@@ -14,10 +14,11 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from gateway.domain.errors import Conflict, NotFound
 from gateway.domain.tenancy import Account
+from gateway.store.notices import note_key
 from gateway.store.pages import page
 from gateway.store.revisions import next_number
 from gateway.store.tables import accounts, budgets, virtual_keys
-from gateway.store.tenancy import account_by_id, account_of_row
+from gateway.store.tenancy import account_by_id, account_of_row, key_of_row
 
 __all__ = [
     "NewAccount",
@@ -145,6 +146,8 @@ def delete_account(conn: Connection, account: Account, now_us: int) -> None:
 def _end_keys_of(conn: Connection, account: str, now_us: int) -> None:
     alive = (virtual_keys.c.account == account) & (virtual_keys.c.status != "revoked")
     revision = next_number(conn, "keys")
+    for row in conn.execute(select(virtual_keys).where(alive).order_by(virtual_keys.c.id)):
+        note_key(conn, key_of_row(row), "key.revoked", now_us)
     ended = update(virtual_keys).where(alive)
     conn.execute(ended.values(status="revoked", revoked_at=now_us, revision=revision))
 

@@ -130,7 +130,8 @@ def increase_window(
     """Raise the cap of one window; the windows after it begin with the budget's own cap again."""
     revision = next_number(conn, "budgets")
     raised = update(windows).where(windows.c.id == win, windows.c.cap <= CAP_MAX - amount)
-    if conn.execute(raised.values(cap=windows.c.cap + amount, recall=windows.c.recall + 1)).rowcount != 1:
+    renewed = {"cap": windows.c.cap + amount, "recall": windows.c.recall + 1, "refused_at": None}
+    if conn.execute(raised.values(renewed)).rowcount != 1:
         raise BadRequest(
             "invalid_value", "No cap can be raised so far.", hint="Raise it by less.", param="amount"
         )
@@ -182,7 +183,8 @@ def _set_window_caps(conn: Connection, budget: str, cap: int, now_us: int) -> No
     # PostgreSQL sums to NUMERIC, which must not reach a comparison with what is spent.
     total = cast(cap + increased.scalar_subquery(), BigInteger)
     bounded = case((total > CAP_MAX, CAP_MAX), else_=total)
-    conn.execute(changed.values(cap=bounded, recall=windows.c.recall + 1))
+    # The first refusal under the new cap is news again.
+    conn.execute(changed.values(cap=bounded, recall=windows.c.recall + 1, refused_at=None))
 
 
 def _not_over(budget: str, now_us: int) -> ColumnElement[bool]:

@@ -224,7 +224,7 @@ def _raise_cap(conn: Connection, pool: str, amount: int, revision: int) -> int:
             "invalid_value", "No account can have so much credit.", hint="Grant less.", param="amount"
         )
     window = update(windows).where(windows.c.budget == pool)
-    changed = window.values(cap=windows.c.cap + amount, recall=windows.c.recall + 1)
+    changed = window.values(cap=windows.c.cap + amount, recall=windows.c.recall + 1, refused_at=None)
     return int(conn.execute(changed.returning(windows.c.id)).scalar_one())
 
 

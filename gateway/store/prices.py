@@ -16,9 +16,10 @@ from gateway.domain.catalogue import POSTED, Catalogue, ModelLimits, ModelRecord
 from gateway.domain.errors import Conflict
 from gateway.domain.instants import rfc3339
 from gateway.domain.money import format_price
-from gateway.domain.price_history import follow, slot_of
+from gateway.domain.price_history import changes, follow, slot_of
 from gateway.domain.prices import GENAI, Hours, PriceRow, with_id
 from gateway.store.accounts import living_account
+from gateway.store.notices import note_price_changes
 from gateway.store.pages import page
 from gateway.store.price_files import seed_aliases, seed_limits, seed_prices
 from gateway.store.price_sources import genai_prices
@@ -258,6 +259,7 @@ def _insert(conn: Connection, rows: Sequence[PriceRow], now_us: int, revision: i
     new = sorted({(row.provider, row.model) for row in rows} - known)
     records = [ModelRecord(provider, model, {"equals": model}, 0, None, POSTED) for provider, model in new]
     _write_models(conn, records, revision)
+    note_price_changes(conn, changes(_of_same_models(conn, rows), rows, now_us), now_us)
     many(
         conn,
         f"INSERT INTO prices ({_PRICE}, revision) VALUES ({placeholders(16)})",

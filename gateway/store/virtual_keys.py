@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from gateway.domain.errors import Conflict, NotFound
 from gateway.domain.tenancy import VirtualKey
+from gateway.store.notices import note_key
 from gateway.store.pages import page
 from gateway.store.revisions import next_number
 from gateway.store.tables import virtual_keys
@@ -99,7 +100,9 @@ def create_key(conn: Connection, new: NewKey, text: KeyText, *, key_id: str, now
             revision=next_number(conn, "keys"),
         )
     )
-    return living_key(conn, key_id)
+    made = living_key(conn, key_id)
+    note_key(conn, made, "key.created", now_us)
+    return made
 
 
 def change_key(conn: Connection, key: VirtualKey, changes: Mapping[str, Any]) -> VirtualKey:
@@ -136,6 +139,7 @@ def revoke_key(conn: Connection, key: VirtualKey, now_us: int) -> None:
     """End the key and its old texts for good; calls that run go on to their end."""
     ended = (virtual_keys.c.id == key.id) | _old_texts_of(key.id)
     _revoke(conn, ended, now_us, next_number(conn, "keys"))
+    note_key(conn, key, "key.revoked", now_us)
 
 
 def list_keys(

@@ -406,6 +406,14 @@ def _create_operations() -> None:
     )
     op.create_index("ix_events_created_at", "events", ["created_at"])
     op.create_table(
+        "alarms",
+        _big("win", autoincrement=False),
+        _big("ends_at"),
+        _big("raised_at"),
+        _key("alarms", "win"),
+    )
+    op.create_index("ix_alarms_ends_at", "alarms", ["ends_at"])
+    op.create_table(
         "audit",
         _row_id(),
         _big("at"),
@@ -434,6 +442,7 @@ def _create_operations() -> None:
 _IN_ORDER_OF_DROPPING = (
     "answers",
     "audit",
+    "alarms",
     "events",
     "meta",
     "revisions",

@@ -190,7 +190,7 @@ async def test_a_threshold_is_an_event_once_for_each_cap(bench: Workbench) -> No
         "window": {"start": 1793491200000000, "end": 1796083200000000},
         "cap": 100,
         "spent": 85,
-        "held": None,
+        "held": 0,
         "threshold": 50,
     }
     await bench.execute("UPDATE windows SET cap = 200, recall = recall + 1")

@@ -7,6 +7,7 @@ from pathlib import Path
 import gateway.reports
 from gateway.api.metrics import FAMILIES
 from gateway.domain import errors
+from gateway.domain.event_types import EVENT_TYPES
 from gateway.registry import scan
 from gateway.settings import documented
 from tests.tidy.source import ROOT
@@ -47,3 +48,8 @@ def test_the_pages_the_readme_names_are_there() -> None:
     readme = text_of("README.md")
     named = [part.partition(")")[0] for part in readme.split("](")[1:]]
     assert not [name for name in named if "://" not in name and not Path(ROOT, name).exists()]
+
+
+def test_every_event_is_explained() -> None:
+    page = text_of("docs/alerts.md")
+    assert not [event for event in EVENT_TYPES if f"`{event}`" not in page]

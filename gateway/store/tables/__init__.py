@@ -6,13 +6,14 @@ from gateway.store.tables.belongings import belongings
 from gateway.store.tables.budgets import budget_increases, budgets, grants, windows
 from gateway.store.tables.journals import claims, journals, leases, quarantine
 from gateway.store.tables.ledger import end_user_rollups, ledger, rollups, tag_rollups
-from gateway.store.tables.operations import audit, events, meta, revisions
+from gateway.store.tables.operations import alarms, audit, events, meta, revisions
 from gateway.store.tables.prices import model_limits, models, prices
 from gateway.store.tables.tenancy import accounts, admin_keys, virtual_keys
 
 __all__ = [
     "accounts",
     "admin_keys",
+    "alarms",
     "answers",
     "audit",
     "belongings",

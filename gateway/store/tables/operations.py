@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Index, LargeBinary, String, Table, Te
 
 from gateway.store.tables.base import Json, RowId, metadata
 
-__all__ = ["audit", "events", "meta", "revisions"]
+__all__ = ["alarms", "audit", "events", "meta", "revisions"]
 
 # One row per topic (accounts, keys, budgets, prices, admin_keys). A change takes the next number by
 # UPDATE and stamps it on the rows it touches; the row lock makes numbers commit in order, so a worker
@@ -30,6 +30,17 @@ events = Table(
     Column("data", Json, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Index("ix_events_created_at", "created_at"),
+)
+
+# Windows whose end is to be told, because they reached a threshold or refused a call. Windows of minutes may
+# be deleted before; what is left then is nothing to tell.
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("win", BigInteger, primary_key=True, autoincrement=False),
+    Column("ends_at", BigInteger, nullable=False),
+    Column("raised_at", BigInteger, nullable=False),
+    Index("ix_alarms_ends_at", "ends_at"),
 )
 
 audit = Table(

@@ -1,0 +1,1 @@
+"""Telling the world: what only time brings about is noticed, and every event is delivered to its targets."""
