@@ -104,6 +104,15 @@ class Stream:
             if line.startswith(b"data: "):
                 yield line[6:].strip()
 
+    def some(self, needle: bytes) -> bytes:
+        """What has come once this is in it."""
+        data = b""
+        while needle not in data:
+            more = self._response.read1()
+            assert more, f"it ended without {needle!r}: {data!r}"
+            data += more
+        return data
+
     def next(self) -> bytes:
         """The next event's data."""
         return next(self.events())

@@ -12,7 +12,7 @@ from gateway.formats.anthropic_envelope import error_in, open_envelope
 from gateway.formats.anthropic_meter import AnthropicMeter
 from gateway.formats.anthropic_request import read_count
 from gateway.formats.anthropic_splice import upstream_body
-from gateway.formats.base import Counter, Dialect, InBandError, Intent, Report, StreamMeter
+from gateway.formats.base import EVENT_STREAM, Counter, Dialect, InBandError, Intent, Report, StreamMeter
 
 __all__ = ["FORMAT", "CountTokens"]
 
@@ -22,6 +22,7 @@ class CountTokens:
 
     name = "anthropic_count_tokens"
     dialect: Dialect = "anthropic"
+    stream_types = EVENT_STREAM
     paths = ("/v1/messages/count_tokens",)
 
     def read(self, path: str, body: bytes) -> Intent:

@@ -11,7 +11,7 @@ from gateway.formats.anthropic_made import reply_made
 from gateway.formats.anthropic_meter import AnthropicMeter
 from gateway.formats.anthropic_request import read_messages
 from gateway.formats.anthropic_splice import upstream_body
-from gateway.formats.base import Counter, Dialect, InBandError, Intent, Report, StreamMeter
+from gateway.formats.base import EVENT_STREAM, Counter, Dialect, InBandError, Intent, Report, StreamMeter
 
 __all__ = ["FORMAT", "Messages"]
 
@@ -21,6 +21,7 @@ class Messages:
 
     name = "anthropic_messages"
     dialect: Dialect = "anthropic"
+    stream_types = EVENT_STREAM
     paths = ("/v1/messages",)
 
     def read(self, path: str, body: bytes) -> Intent:

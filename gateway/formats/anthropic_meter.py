@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from gateway.domain.errors import GatewayError
 from gateway.domain.usage import Usage
 from gateway.formats.anthropic_blocks import FRAME, Blocks, reply_texts
 from gateway.formats.anthropic_envelope import (
@@ -30,7 +31,8 @@ from gateway.formats.base import Counter, InBandError, Intent, Report
 from gateway.formats.kept_events import KeptEvents
 from gateway.formats.kept_ids import kept_ids
 from gateway.formats.openai_envelope import text_of
-from gateway.formats.sse import EventFramer, event_around, read_event, split_events
+from gateway.formats.refusals import render_event
+from gateway.formats.sse import EventFramer, event_around, read_event, split_events, whole_events
 
 __all__ = ["AnthropicMeter"]
 
@@ -128,6 +130,9 @@ class AnthropicMeter:
             self._read_unframed(rest)
         held, self._held = self._held, b""
         return relayed + held
+
+    def fail(self, tail: bytes, error: GatewayError) -> bytes:
+        return whole_events(tail) + render_event(error, "anthropic")
 
     def may_exceed(self, cap: int) -> bool:
         return self._kept.may_exceed(cap)

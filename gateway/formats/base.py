@@ -11,16 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
+from gateway.domain.errors import GatewayError
 from gateway.domain.usage import Usage
 from gateway.formats.splice import Member
 
-__all__ = ["Counter", "Dialect", "Format", "InBandError", "Intent", "Report", "StreamMeter"]
+__all__ = ["EVENT_STREAM", "Counter", "Dialect", "Format", "InBandError", "Intent", "Report", "StreamMeter"]
 
 Dialect = Literal["openai", "anthropic", "gemini"]
+# How streams come nearly everywhere.
+EVENT_STREAM: Final = (b"text/event-stream",)
 
 
 class Intent(msgspec.Struct, frozen=True, gc=False):
@@ -130,6 +133,13 @@ class StreamMeter(Protocol):
 
     def finish(self) -> bytes: ...
 
+    def fail(self, tail: bytes, error: GatewayError) -> bytes:
+        """The bytes that end a stream which broke off: an error of ours in the stream's own framing.
+
+        `tail` is what `finish` returned, or nothing: those events of it go before the error that are whole,
+        for half of one would garble it. Nothing can be fed after it.
+        """
+
     def may_exceed(self, cap: int) -> bool:
         """Cheap test: might the output relayed so far be more than `cap` tokens? Never falsely False.
 
@@ -158,6 +168,10 @@ class Format(Protocol):
     @property
     def paths(self) -> tuple[str, ...]:
         """The gateway's paths that speak this format."""
+
+    @property
+    def stream_types(self) -> tuple[bytes, ...]:
+        """How the content types of its streamed answers begin, in lower case."""
 
     def read(self, path: str, body: bytes) -> Intent:
         """Raise BadRequest (`invalid_json`, `invalid_value`, `unsupported_field`) for what is not a call."""

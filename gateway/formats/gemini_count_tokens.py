@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.formats.base import Counter, Dialect, InBandError, Intent, Report, StreamMeter
+from gateway.formats.base import EVENT_STREAM, Counter, Dialect, InBandError, Intent, Report, StreamMeter
 from gateway.formats.gemini_meter import GeminiMeter
 from gateway.formats.gemini_paths import paths_of
 from gateway.formats.gemini_prompt import prompt_texts
@@ -23,6 +23,7 @@ class CountTokens:
 
     name = "gemini_count_tokens"
     dialect: Dialect = "gemini"
+    stream_types = EVENT_STREAM
     paths = paths_of("countTokens")
 
     def read(self, path: str, body: bytes) -> Intent:

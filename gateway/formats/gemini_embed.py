@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from gateway.formats.base import Counter, Dialect, InBandError, Intent, Report, StreamMeter
+from gateway.formats.base import EVENT_STREAM, Counter, Dialect, InBandError, Intent, Report, StreamMeter
 from gateway.formats.gemini_meter import GeminiMeter
 from gateway.formats.gemini_paths import paths_of
 from gateway.formats.gemini_prompt import prompt_texts
@@ -23,6 +23,7 @@ class EmbedContent:
     """See `gateway.formats.base.Format`. One content and several differ in address and shape only."""
 
     dialect: Dialect = "gemini"
+    stream_types = EVENT_STREAM
 
     def __init__(self, name: str, method: str, reader: Callable[[str, bytes], Intent]) -> None:
         self.name = name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.formats.base import Counter, Dialect, InBandError, Intent, Report, StreamMeter
+from gateway.formats.base import EVENT_STREAM, Counter, Dialect, InBandError, Intent, Report, StreamMeter
 from gateway.formats.gemini_meter import GeminiMeter
 from gateway.formats.gemini_paths import SSE, paths_of
 from gateway.formats.gemini_prompt import prompt_texts, prompt_tokens
@@ -26,6 +26,7 @@ class GenerateContent:
         self.paths = paths_of(method, query)
         self._stream = stream
         self._is_array = query != SSE
+        self.stream_types = EVENT_STREAM if query == SSE else (*EVENT_STREAM, b"application/json")
 
     def read(self, path: str, body: bytes) -> Intent:
         return read_generate(path, body, stream=self._stream)

@@ -12,12 +12,14 @@ from typing import Final
 
 import msgspec
 
+from gateway.domain.errors import GatewayError
 from gateway.domain.usage import Usage
 from gateway.formats.base import Counter, InBandError, Intent, Report
 from gateway.formats.gemini_array import ArrayFramer
 from gateway.formats.gemini_reading import UNREADABLE, Fate, Reading
 from gateway.formats.gemini_usage import write_usage
-from gateway.formats.sse import EventFramer, read_event, split_events
+from gateway.formats.refusals import render_body, render_event
+from gateway.formats.sse import EventFramer, read_event, split_events, whole_events
 
 __all__ = ["EVENT_BYTES_MAX", "GeminiMeter"]
 
@@ -44,6 +46,7 @@ class GeminiMeter:
         self._ended = False
         self._cut = False
         self._held = b""
+        self._whole = b""  # elements that were held back until the end of an array
 
     @property
     def ended(self) -> bool:
@@ -87,7 +90,17 @@ class GeminiMeter:
         if not self._reading.understood and self._reading.error is None:
             self._reading.error = InBandError(UNREADABLE, "the upstream's reply is not a stream of responses")
         held, self._held = self._held, b""
-        return held + relayed if self._is_array else relayed + held
+        if self._is_array:
+            self._whole = held
+            return held + relayed
+        return relayed + held
+
+    def fail(self, tail: bytes, error: GatewayError) -> bytes:
+        if not self._is_array:
+            return whole_events(tail) + render_event(error, "gemini")
+        whole = self._whole if tail else b""
+        self._has_relayed = self._has_relayed or bool(whole)
+        return whole + self._framed(render_body(error, "gemini"))
 
     def may_exceed(self, cap: int) -> bool:
         # A stream that has finished by itself needs no cut, as long as nothing follows.

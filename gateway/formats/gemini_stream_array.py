@@ -1,6 +1,7 @@
 """Gemini's streamGenerateContent as one JSON array that grows: what it is without `alt=sse`.
 
-It comes as `application/json`, like a reply that is not streamed.
+It comes as `application/json`, like a reply that is not streamed; an error after it has begun is its last
+element.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.formats.base import Counter, Dialect, InBandError, Intent, Report, StreamMeter
+from gateway.formats.base import EVENT_STREAM, Counter, Dialect, InBandError, Intent, Report, StreamMeter
 from gateway.formats.openai_envelope import audio_ids, read_reply
 from gateway.formats.openai_meter import OpenAIMeter
 from gateway.formats.openai_request import prompt_texts, read_chat
@@ -19,6 +19,7 @@ class ChatCompletions:
 
     name = "openai_chat"
     dialect: Dialect = "openai"
+    stream_types = EVENT_STREAM
     paths = ("/v1/chat/completions",)
 
     def read(self, path: str, body: bytes) -> Intent:

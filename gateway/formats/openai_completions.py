@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import msgspec
 
 from gateway.formats import allowances
-from gateway.formats.base import Counter, Dialect, InBandError, Intent, Report, StreamMeter
+from gateway.formats.base import EVENT_STREAM, Counter, Dialect, InBandError, Intent, Report, StreamMeter
 from gateway.formats.bodies import open_body, refuse_control
 from gateway.formats.openai_envelope import read_reply
 from gateway.formats.openai_meter import COMPLETION, OpenAIMeter
@@ -59,6 +59,7 @@ class Completions:
 
     name = "openai_completions"
     dialect: Dialect = "openai"
+    stream_types = EVENT_STREAM
     paths = ("/v1/completions",)
 
     def read(self, path: str, body: bytes) -> Intent:

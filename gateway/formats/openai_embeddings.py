@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from gateway.formats.base import Counter, Dialect, InBandError, Intent, Report, StreamMeter
+from gateway.formats.base import EVENT_STREAM, Counter, Dialect, InBandError, Intent, Report, StreamMeter
 from gateway.formats.bodies import open_body, refuse_control
 from gateway.formats.openai_envelope import error_in, is_object, open_envelope, text_of
 from gateway.formats.openai_meter import OpenAIMeter
@@ -50,6 +50,7 @@ class Embeddings:
 
     name = "openai_embeddings"
     dialect: Dialect = "openai"
+    stream_types = EVENT_STREAM
     paths = ("/v1/embeddings",)
 
     def read(self, path: str, body: bytes) -> Intent:

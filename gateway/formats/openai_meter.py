@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from gateway.domain.errors import GatewayError
 from gateway.domain.usage import Usage
 from gateway.formats.base import Counter, InBandError, Intent, Report
 from gateway.formats.kept_ids import kept_ids
@@ -28,7 +29,8 @@ from gateway.formats.openai_envelope import (
     text_of,
     write_usage,
 )
-from gateway.formats.sse import EventFramer, event_around, read_event, split_events
+from gateway.formats.refusals import render_event
+from gateway.formats.sse import EventFramer, event_around, read_event, split_events, whole_events
 from gateway.formats.transcript import Transcript
 
 __all__ = ["CHAT", "COMPLETION", "ChunkShape", "OpenAIMeter"]
@@ -120,6 +122,9 @@ class OpenAIMeter:
             self._read_unframed(rest)
         held, self._held = self._held, b""
         return relayed + held
+
+    def fail(self, tail: bytes, error: GatewayError) -> bytes:
+        return whole_events(tail) + render_event(error, "openai")
 
     def may_exceed(self, cap: int) -> bool:
         return self._transcript.may_exceed(cap)

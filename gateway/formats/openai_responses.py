@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.formats.base import Counter, Dialect, InBandError, Intent, Report, StreamMeter
+from gateway.formats.base import EVENT_STREAM, Counter, Dialect, InBandError, Intent, Report, StreamMeter
 from gateway.formats.responses_envelope import read_reply
 from gateway.formats.responses_input import prompt_texts, prompt_tokens
 from gateway.formats.responses_made import reply_made
@@ -21,6 +21,7 @@ class Responses:
 
     name = "openai_responses"
     dialect: Dialect = "openai"
+    stream_types = EVENT_STREAM
     paths = ("/v1/responses",)
 
     def read(self, path: str, body: bytes) -> Intent:

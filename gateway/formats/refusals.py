@@ -17,7 +17,7 @@ import msgspec
 from gateway.domain.errors import GatewayError
 from gateway.formats.base import Dialect
 
-__all__ = ["REFUSALS", "Refusal", "Row", "render", "render_event", "status_of"]
+__all__ = ["REFUSALS", "Refusal", "Row", "render", "render_body", "render_event", "status_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +109,14 @@ def render(error: GatewayError, dialect: Dialect) -> Refusal:
     return Refusal(row.status, tuple(headers), msgspec.json.encode(_body(error, row, dialect)))
 
 
+def render_body(error: GatewayError, dialect: Dialect) -> bytes:
+    """The error alone, as JSON."""
+    return msgspec.json.encode(_body(error, REFUSALS[error.code], dialect))
+
+
 def render_event(error: GatewayError, dialect: Dialect) -> bytes:
     """The error as an event inside a stream that has begun; the stream ends with it, nothing follows."""
-    body = msgspec.json.encode(_body(error, REFUSALS[error.code], dialect))
+    body = render_body(error, dialect)
     if dialect == "anthropic":
         return b"event: error\ndata: " + body + b"\n\n"
     if dialect == "gemini":

@@ -15,10 +15,12 @@ from typing import Final, Literal
 
 import msgspec
 
+from gateway.domain.errors import GatewayError
 from gateway.domain.usage import Usage
 from gateway.formats.base import Counter, InBandError, Intent, Report
 from gateway.formats.kept_events import KeptEvents
 from gateway.formats.openai_envelope import text_of
+from gateway.formats.refusals import render_body
 from gateway.formats.responses_envelope import (
     ENDED,
     Answer,
@@ -32,7 +34,7 @@ from gateway.formats.responses_envelope import (
 from gateway.formats.responses_made import made_of, name_of
 from gateway.formats.responses_texts import FRAME, reply_texts, texts_of
 from gateway.formats.responses_usage import Used
-from gateway.formats.sse import EventFramer, event_around, read_event, split_events
+from gateway.formats.sse import EventFramer, event_around, read_event, split_events, whole_events
 
 __all__ = ["ResponsesMeter"]
 
@@ -125,6 +127,13 @@ class ResponsesMeter:
             self._read_unframed(rest)
         held, self._held = self._held, b""
         return relayed + held
+
+    def fail(self, tail: bytes, error: GatewayError) -> bytes:
+        data = b'{"type":"error","sequence_number":%d,%b' % (
+            self._number + 1,
+            render_body(error, "openai")[1:],
+        )
+        return whole_events(tail) + b"event: error\ndata: %b\n\n" % data
 
     def may_exceed(self, cap: int) -> bool:
         return self._kept.may_exceed(cap)

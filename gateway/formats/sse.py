@@ -24,6 +24,7 @@ __all__ = [
     "event_end",
     "read_event",
     "split_events",
+    "whole_events",
 ]
 
 # A Responses terminal event repeats the whole response, and one thought signature was seen to fill a line
@@ -134,6 +135,11 @@ def _last_boundary(data: bytes, stop: int) -> int:
         if at >= 0:
             end = max(end, at + (3 if data[at + 2 : at + 3] == b"\n" else 2))
     return end
+
+
+def whole_events(tail: bytes) -> bytes:
+    """Those events at the end of a broken stream that are whole."""
+    return EventFramer().feed(tail)
 
 
 def event_end(block: bytes, at: int) -> int:

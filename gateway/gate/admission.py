@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -20,7 +20,7 @@ from gateway.domain.names import NameGate, end_user_name, merge_tags
 from gateway.domain.quotes import Quote, affordable_output, quote
 from gateway.domain.scopes import Scope, allowed_model
 from gateway.domain.tenancy import VirtualKey
-from gateway.formats.base import Intent
+from gateway.formats.base import Dialect, Intent
 from gateway.gate.directory import Applicable, Caller, Directory
 from gateway.gate.inbound import InboundCall, asked_of_gateway
 from gateway.gate.plans import Plan, Router
@@ -34,6 +34,17 @@ SHARE_OF_HEADROOM = 8
 RATE_OUTPUT_TOKENS = 1_024
 # Flags a call that a spent budget moved to its cheaper model.
 FALLBACK = "fallback"
+# Where a body says who asks, by dialect; Gemini's cannot.
+_NAMED_BY: Final[Mapping[Dialect, str | None]] = {
+    "openai": "user",
+    "anthropic": "metadata.user_id",
+    "gemini": None,
+}
+_NAMED_IN_BODY: Final[Mapping[Dialect, str]] = {
+    "openai": ", or `user` / `safety_identifier` in the body",
+    "anthropic": ", or `metadata.user_id` in the body",
+    "gemini": "",
+}
 # English prose has about four bytes a token, code and other scripts fewer.
 BYTES_PER_TOKEN = 3
 
@@ -167,8 +178,8 @@ class Desk:
             raise BadRequest(
                 "invalid_value",
                 "This key requires an end user on every call.",
-                hint="Send the header x-tollgate-end-user, or `user` / `safety_identifier` in the body.",
-                param="user",
+                hint=f"Send the header x-tollgate-end-user{_NAMED_IN_BODY[inbound.format.dialect]}.",
+                param=_NAMED_BY[inbound.format.dialect],
             )
         return end_user or None, tags
 

@@ -1,8 +1,8 @@
 """What an upstream answers, read beside its bytes: metered as it streams, or collected and read at its end.
 
-An answer is streamed when a stream was asked for and server-sent events come with success; everything else
-is collected whole. We ask for bytes as they are (`accept-encoding: identity`); an upstream that encodes
-them all the same is decoded, for what cannot be read cannot be metered, and passed on decoded.
+An answer is streamed when a stream was asked for and comes, with success, as the format's streams do;
+everything else is collected whole. We ask for bytes as they are (`accept-encoding: identity`); an upstream
+that encodes them all the same is decoded, for what cannot be read cannot be metered, and passed on decoded.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ from typing import NamedTuple
 
 from gateway.domain.errors import GatewayError, UpstreamFailed
 from gateway.formats.base import Format, Intent, StreamMeter
-from gateway.formats.sse import EventFramer
 from gateway.gate.inbound import Headers
 from gateway.gate.settlement import Ending
 from gateway.relay.calls import UpstreamFailure
 
-__all__ = ["Answer", "Outcome", "failed", "whole_events"]
+__all__ = ["Answer", "Outcome", "failed"]
 
 _TIMEOUTS = ("connect_timeout", "first_byte_timeout", "idle_timeout")
-_EVENT_STREAM = b"text/event-stream"
 _CODINGS = (b"gzip", b"x-gzip", b"deflate")
 # zlib's "automatic header detection": gzip and zlib streams alike.
 _ANY_HEADER = zlib.MAX_WBITS | 32
@@ -63,7 +61,8 @@ class Answer:
         self._size = 0
         for name, value in headers:
             if name == b"content-type":
-                if intent.stream and status < 300 and value.lstrip().lower().startswith(_EVENT_STREAM):
+                kind = value.lstrip().lower()
+                if intent.stream and status < 300 and kind.startswith(wire_format.stream_types):
                     self.meter = wire_format.meter(intent)
             elif name == b"content-encoding":
                 self._decode(value.strip().lower())
@@ -176,11 +175,6 @@ def failed(answer: Answer | None, failure: UpstreamFailure, title: str) -> Outco
         # It may have worked on the prompt, and what it works on it bills.
         return Outcome(Ending("aborted", None, flags=("upstream_died",)), error)
     return Outcome(Ending("void", None, flags=("upstream_unreached",)), error)
-
-
-def whole_events(tail: bytes) -> bytes:
-    """Those events at the end of a broken stream that are whole: half of one would garble what follows."""
-    return EventFramer().feed(tail)
 
 
 def _away(answer: Answer | None, failure: UpstreamFailure, title: str) -> UpstreamFailed:

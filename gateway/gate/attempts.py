@@ -18,7 +18,7 @@ import msgspec
 from gateway.domain.errors import GatewayError, Unavailable, UpstreamFailed
 from gateway.formats.base import StreamMeter
 from gateway.gate.admission import Offer
-from gateway.gate.answers import Answer, Outcome, failed, whole_events
+from gateway.gate.answers import Answer, Outcome, failed
 from gateway.gate.background import unfinished
 from gateway.gate.inbound import Downstream, InboundCall
 from gateway.gate.replies import wants_cost
@@ -182,7 +182,7 @@ class Attempt:
             return
         answer = self.answer
         if answer is not None and answer.meter is not None:
-            self.tail = whole_events(answer.meter.finish())
+            self.tail = answer.meter.finish()
         self._gate.upstream_failed(self.offer, failure)
         self._over(failed(answer, failure, self.offer.plan.upstream.provider.title))
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from gateway.domain.errors import GatewayError, Unauthenticated, Unavailable
 from gateway.domain.keys import fingerprint
-from gateway.formats.refusals import render_event
 from gateway.gate.admission import Offer
 from gateway.gate.answers import Answer
 from gateway.gate.attempts import Attempt
@@ -190,15 +189,14 @@ class Exchange:
     def _end_stream(
         self, downstream: Downstream, attempt: Attempt, settlement: Settlement, error: GatewayError | None
     ) -> None:
-        tail = attempt.tail
+        assert attempt.answer is not None
+        meter = attempt.answer.meter
+        assert meter is not None
         if error is not None:
-            downstream.write(tail + render_event(error, self.inbound.format.dialect))
+            downstream.write(meter.fail(attempt.tail, error))
             downstream.abort()
             return
-        if attempt.is_cut:
-            assert attempt.answer is not None
-            assert attempt.answer.meter is not None
-            tail = attempt.answer.meter.cut(settlement.closing.usage)
+        tail = meter.cut(settlement.closing.usage) if attempt.is_cut else attempt.tail
         downstream.end(with_cost(self.inbound.headers, tail, settlement))
 
     def _end_reply(self, downstream: Downstream, attempt: Attempt, settlement: Settlement) -> None:

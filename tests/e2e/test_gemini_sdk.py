@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +13,7 @@ from google import genai
 from google.genai import errors, types
 
 from tests.e2e.teams import Team, nano
+from tests.running import Stream
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +77,43 @@ def test_the_key_may_come_in_the_query(team: Team) -> None:
     path = f"/v1beta/models/{MODEL}:generateContent"
     assert nobody.call("POST", path, BODY).status == 401
     assert nobody.call("POST", f"{path}?key={team.key}", BODY).status == 200
+
+
+def array_of(team: Team, directives: str) -> Stream:
+    body = {"contents": [{"role": "user", "parts": [{"text": f"Tell me. [[sim: {directives}]]"}]}]}
+    return team.client.open("POST", f"/v1beta/models/{MODEL}:streamGenerateContent", body)
+
+
+def test_an_array_arrives_element_by_element(team: Team) -> None:
+    """The upstream falls silent after some of them, and they are there."""
+    answer = array_of(team, "words=200 fault=stall after=3")
+    assert answer.headers["content-type"].startswith("application/json")
+    assert b'"candidates"' in answer.some(b'"candidates"')
+    answer.close()
+    (row,) = team.booked(1)
+    assert (row["streamed"], row["outcome"]) == (1, "aborted")
+    assert row["usage"]["output"] > 0
+
+
+def test_an_array_that_breaks_off_ends_in_an_error_that_is_an_element(team: Team) -> None:
+    answer = array_of(team, "words=200 fault=cut_midstream after=3")
+    with pytest.raises(http.client.IncompleteRead) as broken:
+        answer.read()
+    answer.close()
+    *parts, last = json.loads(broken.value.partial)
+    assert all("candidates" in part for part in parts)
+    assert parts
+    assert last["error"]["status"] == "UNAVAILABLE"
+    assert last["error"]["tollgate"]["code"] == "upstream_unavailable"
+
+
+def test_the_hint_about_a_missing_end_user_knows_the_dialect(team: Team) -> None:
+    team.make_key(require_end_user=True)
+    answer = team.client.call("POST", f"/v1beta/models/{MODEL}:generateContent", BODY)
+    told = answer.json["error"]["tollgate"]
+    assert told["hint"] == "Send the header x-tollgate-end-user."
+    named = {"x_tollgate_end_user": "ada"}
+    assert team.client.call("POST", f"/v1beta/models/{MODEL}:generateContent", BODY, **named).status == 200
 
 
 def test_a_stream_without_alt_sse_is_one_array(team: Team) -> None:

@@ -10,7 +10,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import UpstreamFailed
-from gateway.formats.sse import Event, EventFramer, EventReader, event_around, read_event, split_events
+from gateway.formats.sse import (
+    Event,
+    EventFramer,
+    EventReader,
+    event_around,
+    read_event,
+    split_events,
+    whole_events,
+)
 from tests.formats.playing import in_pieces
 
 LINES = st.sampled_from(
@@ -131,3 +139,11 @@ def test_an_event_is_found_from_any_byte_in_it(stream: bytes, at: int) -> None:
             if inner < len(raw.rstrip(b"\r\n")):
                 assert event_around(stream, at) == (start, end)
         start = end
+
+
+@given(cut=st.integers(0, 60))
+def test_only_whole_events_are_passed_on_before_an_error(cut: int) -> None:
+    said = (b"data: {}\n\n" + b"event: x\r\ndata: {}\r\n\r\n")[:cut]
+    kept = whole_events(said)
+    assert said.startswith(kept)
+    assert kept in (b"", b"data: {}\n\n", b"data: {}\n\nevent: x\r\ndata: {}\r\n\r\n")

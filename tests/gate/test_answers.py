@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.errors import UpstreamFailed
 from gateway.formats.openai_chat import FORMAT
-from gateway.gate.answers import Answer, failed, whole_events
+from gateway.gate.answers import Answer, failed
 from gateway.relay.calls import UpstreamFailure
 from tests.gate.making import chat
 
@@ -162,14 +162,6 @@ def test_a_report_that_came_before_the_break_counts() -> None:
     made = answer(200, SSE, CHUNK + USAGE, stream=True)
     assert made.broken("x").report is not None
     assert answer(200, SSE, CHUNK, stream=True).broken("x").report is None
-
-
-@given(cut=st.integers(0, 400))
-def test_only_whole_events_are_passed_on_before_an_error(cut: int) -> None:
-    said = (CHUNK + USAGE)[:cut]
-    kept = whole_events(said)
-    assert said.startswith(kept)
-    assert kept in (b"", CHUNK, CHUNK + USAGE)
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"deflate", b" GZIP ", b"x-gzip"])
