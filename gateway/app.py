@@ -25,11 +25,13 @@ import gateway.providers
 from gateway.alerts.lookout import Lookout
 from gateway.api.admin.operations import AdminDeps
 from gateway.api.admin.routes import admin_routes
+from gateway.api.chat_socket import ChatSocket
 from gateway.api.front import Surfaces, application
 from gateway.api.health import Health
 from gateway.api.metrics import Metrics
 from gateway.api.principals import Principals
 from gateway.api.reports import Deps as ReportDeps
+from gateway.api.resume import Resume
 from gateway.api.running import Running
 from gateway.api.self_service import SelfService
 from gateway.api.stored_answers import StoredAnswers
@@ -48,6 +50,7 @@ from gateway.gate.counting import Counters
 from gateway.gate.directory import Directory
 from gateway.gate.gate import Gate, GateLimits
 from gateway.gate.plans import Router, Unpriced, Upstream
+from gateway.gate.resumable import LogLimits, ResumableCalls
 from gateway.ledger.ledger import Ledger
 from gateway.providers.base import Provider
 from gateway.registry import scan
@@ -214,6 +217,8 @@ def surfaces_of(
 ) -> Surfaces:
     """Everything that Starlette routes."""
     principals = Principals(gate.directory, database, clock)
+    kept = settings.resume
+    calls = ResumableCalls(gate, LogLimits(kept.grace_s, kept.keep_s, kept.max_call_bytes, kept.max_bytes))
     secret = encryption_key(settings.encryption_key, Path(settings.server.data_dir))
     admin = AdminDeps(
         database,
@@ -232,6 +237,10 @@ def surfaces_of(
         health=Health(gate, principals),
         metrics=Metrics(gate, clock, Path(settings.server.data_dir, "metrics"), principals.admin_as_known),
         running=Running(gate, clock, principals),
+        chat_socket=ChatSocket(
+            calls, gate.directory, clock, formats["openai_chat"], settings.server.allowed_origins
+        ),
+        resume=Resume(calls, principals),
         pages=dashboard(Seal(secret, "session"), gate.loop.time),
     )
 

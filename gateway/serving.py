@@ -12,6 +12,7 @@ from types import FrameType
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from gateway.api.socket_wire import GatewaySockets
 from gateway.api.wire import GatewayProtocol
 from gateway.clock import SystemClock
 from gateway.domain.errors import GatewayError
@@ -25,6 +26,9 @@ from gateway.store.prices import fill
 __all__ = ["prepare", "serve"]
 
 ADMIN_KEY_FILE = "admin-key"
+# Of a socket: the largest frame, and how often a peer has to show that it is there.
+FRAME_BYTES = 10 * 1024 * 1024
+PING_S = 20.0
 
 
 def serve(environ: Mapping[str, str], config_path: str | None, workers: int) -> int:
@@ -48,7 +52,11 @@ def serve(environ: Mapping[str, str], config_path: str | None, workers: int) -> 
         port=settings.server.port,
         workers=workers,
         http=GatewayProtocol,
-        ws="websockets-sansio",
+        ws=GatewaySockets,
+        ws_max_size=FRAME_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,  # tokens are too small to gain by it, and a bomb needs it
         loop="uvloop",
         lifespan="on",
         access_log=False,  # it would print `?key=`; the gateway writes a line of its own for each call

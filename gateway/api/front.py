@@ -9,12 +9,14 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from gateway.api import reports
+from gateway.api.chat_socket import ChatSocket
 from gateway.api.health import Health
 from gateway.api.metrics import Metrics
 from gateway.api.problems import problem_response
+from gateway.api.resume import Resume
 from gateway.api.running import Running
 from gateway.api.self_service import SelfService
 from gateway.api.stored_answers import StoredAnswers
@@ -39,6 +41,8 @@ class Surfaces:
     health: Health
     metrics: Metrics
     running: Running
+    chat_socket: ChatSocket
+    resume: Resume
     pages: Sequence[BaseRoute] = ()
 
 
@@ -55,6 +59,9 @@ def application(surfaces: Surfaces) -> Starlette:
             Route("/v1/models", mine.models),
             Route("/v1/models/{model:path}", mine.model),
             Route("/v1/calls/{call}", mine.call),
+            Route("/v1/calls/{call}/events", surfaces.resume.events),
+            Route("/v1/calls/{call}/cancel", surfaces.resume.cancel, methods=["POST"]),
+            WebSocketRoute("/v1/chat/completions/stream", surfaces.chat_socket.answer),
             Route("/v1/responses/{response}", stored.show),
             Route("/v1/responses/{response}", stored.delete, methods=["DELETE"]),
             Route("/v1/responses/{response}/cancel", stored.cancel, methods=["POST"]),

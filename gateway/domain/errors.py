@@ -28,6 +28,7 @@ __all__ = [
     "BudgetExceeded",
     "BudgetHeld",
     "Conflict",
+    "Ended",
     "Forbidden",
     "GatewayError",
     "NotFound",
@@ -128,6 +129,12 @@ class Conflict(GatewayError):
     """The request contradicts something that is already so."""
 
     codes = ("idempotency_mismatch", "idempotency_conflict", "conflict", "precondition_failed")
+
+
+class Ended(GatewayError):
+    """A call that ended without its answer: cancelled, cut off with its worker, or no longer kept."""
+
+    codes = ("cancelled", "interrupted", "answer_gone")
 
 
 class Unavailable(GatewayError):

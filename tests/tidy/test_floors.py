@@ -25,6 +25,7 @@ GROUND = {
     "sealing": LEVEL["relay"],
     "telemetry": LEVEL["relay"],
     "settings": len(FLOORS),
+    "sections": len(FLOORS),
 }
 # The composition root may import everything; the simulators nothing.
 ROOTS = ("gateway", "gateway.app", "gateway.serving", "gateway.__main__")
