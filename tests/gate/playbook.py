@@ -21,6 +21,7 @@ from typing import Any, cast
 import gateway.formats
 from gateway.clock import DrivenClock
 from gateway.domain.budgets import Budget, Need
+from gateway.domain.catalogue import Catalogue
 from gateway.domain.errors import GatewayError
 from gateway.domain.keys import fingerprint
 from gateway.gate.attempts import Attempt
@@ -30,6 +31,7 @@ from gateway.gate.directory import Caller, Directory
 from gateway.gate.exchange import Exchange
 from gateway.gate.gate import Gate, GateLimits
 from gateway.gate.inbound import InboundCall
+from gateway.gate.plans import Upstream
 from gateway.ledger.ledger import Balance, CallFacts, Closing, Ledger
 from gateway.relay.calls import UpstreamFailure
 from gateway.relay.client import Client
@@ -251,6 +253,11 @@ class Playbook:
     drains: int = 1
     drain_s: float = 3_600.0
     lefts: Lefts = field(default_factory=Lefts)
+    catalogue: Catalogue = field(default_factory=catalogue)
+    upstreams: Sequence[Upstream] | None = None
+    counters: Counters = field(
+        default_factory=lambda: Counters(lambda name: (TABLES / f"{name}.tiktoken.gz").read_bytes())
+    )
 
     def __post_init__(self) -> None:
         self.numbers = itertools.count(1)
@@ -263,13 +270,13 @@ class Playbook:
         self.cellar = Cellar()
         self.clock = DrivenClock(NOON_US)
         self.gate = Gate(
-            desk(self.lefts),
+            desk(self.lefts, known=self.catalogue, upstreams=self.upstreams),
             cast(Directory, self.directory),
             cast(Ledger, self.ledger),
             cast(Client, self.up),
             Belongings(cast(Database, self.cellar)),
             cast(Database, self.cellar),
-            Counters(lambda name: (TABLES / f"{name}.tiktoken.gz").read_bytes()),
+            self.counters,
             self.clock,
             lambda size: next(self.numbers).to_bytes(size, "big"),
             CallLog(None),

@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from gateway import formats, providers
+from gateway.app import upstreams
 from gateway.domain.errors import BadRequest
+from gateway.formats.base import Format
 from gateway.providers.base import Provider, api_key_header, bearer, join_path
 from gateway.registry import scan
+from gateway.settings import load
 
 PROVIDERS = [cast(Provider, each) for each in scan(providers, "PROVIDER").values()]
-each_provider = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+# Two that are a section of the configuration each, and no code.
+SECTIONS = """
+[providers.mistral]
+base_url = "https://api.mistral.ai/v1"
+credential = "one"
+[providers.groq]
+base_url = "https://api.groq.com/openai/v1"
+credential = "two"
+"""
+
+
+def configured() -> list[Provider]:
+    """The providers that the sections add."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "gateway.toml")
+        file.write_text(SECTIONS)
+        return [each.provider for each in upstreams(load({}, str(file)))]
+
+
+EVERY = [*PROVIDERS, *configured()]
+each_provider = pytest.mark.parametrize("provider", EVERY, ids=lambda provider: provider.name)
+FORMATS = cast(dict[str, Format], scan(formats, "FORMAT"))
 
 
 def test_the_built_in_providers_are_there() -> None:
@@ -33,6 +59,36 @@ def test_a_provider_is_well_formed(provider: Provider) -> None:
 @each_provider
 def test_a_provider_names_only_formats_that_exist(provider: Provider) -> None:
     assert set(provider.paths) <= set(scan(formats, "FORMAT"))
+
+
+@each_provider
+@pytest.mark.parametrize("model", ["m", "a/b", "../../x", "a?b#c", "größe", "a b", "a%2Fb", "a\r\nb"])
+def test_no_model_changes_the_address(provider: Provider, model: str) -> None:
+    """A call goes where its format's calls go: a name that callers choose is data there, or refused."""
+    for name, template in provider.paths.items():
+        path = provider.path(name, "/base", model, "2026-01-01")
+        assert path.startswith("/base/")
+        assert path.isascii()
+        assert path.isprintable()
+        assert " " not in path
+        assert path.count("?") <= 1
+        assert "#" not in path
+        assert ".." not in path.split("/")
+        fixed = template.rpartition("}")[2].partition("?")[0]
+        assert path.partition("?")[0].endswith(fixed)
+
+
+@each_provider
+def test_what_a_provider_serves_has_one_dialect(provider: Provider) -> None:
+    """Its own errors are relayed as they are, so they have to be in the words that the caller speaks."""
+    assert len({FORMATS[name].dialect for name in provider.paths}) == 1
+
+
+def test_providers_are_added_by_configuration_alone() -> None:
+    assert [provider.name for provider in configured()] == ["mistral", "groq"]
+    for provider in configured():
+        assert provider.path("openai_chat", "/openai/v1", "m") == "/openai/v1/chat/completions"
+        assert {"openai_chat", "openai_embeddings", "openai_responses"} <= set(provider.paths)
 
 
 @each_provider
