@@ -22,7 +22,8 @@ from starlette.applications import Starlette
 
 import gateway.formats
 import gateway.providers
-from gateway.alerts.lookout import Lookout
+from gateway.alerts.alerts import Alerts
+from gateway.alerts.mailing import MailServer
 from gateway.api.admin.operations import AdminDeps
 from gateway.api.admin.routes import admin_routes
 from gateway.api.chat_socket import ChatSocket
@@ -42,6 +43,7 @@ from gateway.domain.credits import parse_credit
 from gateway.domain.errors import Unavailable
 from gateway.domain.money import parse_price
 from gateway.domain.names import NameGate
+from gateway.domain.networks import parse_networks
 from gateway.domain.prices import RateCard
 from gateway.formats.base import Format
 from gateway.gate.admission import Desk, Limits
@@ -151,8 +153,8 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
     watch = Watch(gate.loop.time)
     formats: dict[str, Format] = scan(gateway.formats, "FORMAT")
     by_path = {path.encode(): each for each in formats.values() for path in each.paths}
-    surfaces = surfaces_of(settings, gate, database, clock, formats)
-    lookout = Lookout(database, clock, gate.desk.router.missing.take)
+    alerts = alerts_of(settings, database, clock, gate)
+    surfaces = surfaces_of(settings, gate, database, clock, formats, alerts)
     loops = (
         gate.beat(),
         gate.background.run(),
@@ -160,7 +162,7 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
         sweep(watch),
         expire(database, clock),
         surfaces.metrics.share(),
-        lookout.run(),
+        *alerts.loops(),
     )
     background = [asyncio.create_task(each) for each in loops]
     settle_interpreter()
@@ -172,6 +174,7 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+        await alerts.stop()
         await ledger.stop()
         await client.aclose()
         await database.stop()
@@ -212,8 +215,33 @@ def gate_of(
     )
 
 
+def alerts_of(settings: Settings, database: Database, clock: Clock, gate: Gate) -> Alerts:
+    """Who notices and delivers, with the configured networks and mail server."""
+    given = settings.webhooks
+    try:
+        allowed = parse_networks(given.allow_private)
+        mail_server = MailServer.parse(given.smtp_url, given.smtp_sender) if given.smtp_url else None
+    except ValueError as error:
+        raise SettingsError(f"webhooks.allow_private or webhooks.smtp_url is not right: {error}") from None
+    secret = encryption_key(settings.encryption_key, Path(settings.server.data_dir))
+    return Alerts(
+        database,
+        clock,
+        os.urandom,
+        Seal(secret, "webhook"),
+        allowed=allowed,
+        mail_server=mail_server,
+        missing_prices=gate.desk.router.missing.take,
+    )
+
+
 def surfaces_of(
-    settings: Settings, gate: Gate, database: Database, clock: Clock, formats: Mapping[str, Format]
+    settings: Settings,
+    gate: Gate,
+    database: Database,
+    clock: Clock,
+    formats: Mapping[str, Format],
+    alerts: Alerts,
 ) -> Surfaces:
     """Everything that Starlette routes."""
     principals = Principals(gate.directory, database, clock)
@@ -225,6 +253,7 @@ def surfaces_of(
         clock,
         os.urandom,
         gate.directory.changed,
+        alerts.targets,
         parse_credit(settings.accounts.signup_grant, param="accounts.signup_grant"),
         aliases=settings.aliases,
         providers=tuple(upstream.name for upstream in gate.desk.router.upstreams),

@@ -170,6 +170,11 @@ class WebhookSettings(msgspec.Struct, frozen=True):
     allow_private: Annotated[
         tuple[str, ...], Meta(description="Private networks webhooks may reach, for example 127.0.0.0/8.")
     ] = ()
+    smtp_url: Annotated[
+        str,
+        Meta(description="Mail server, smtp://user:password@host (STARTTLS) or smtps://; empty: none."),
+    ] = ""
+    smtp_sender: Annotated[str, Meta(description="Address that alerts by mail come from.")] = ""
 
 
 class AccountSettings(msgspec.Struct, frozen=True):

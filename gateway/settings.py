@@ -57,7 +57,7 @@ BUILT_IN_PROVIDERS = ("openai", "anthropic", "gemini", "deepseek", "azure_openai
 BARE_VARIABLES = {"TOLLGATE_ADMIN_KEY": "admin_key", "TOLLGATE_ENCRYPTION_KEY": "encryption_key"}
 # Variables of the command line's client, which are no settings of the gateway.
 CLIENT_VARIABLES = {"TOLLGATE_URL", "TOLLGATE_CONFIG", "TOLLGATE_RECORDINGS"}
-SECRETS = {"credential", "admin_key", "encryption_key", "url"}
+SECRETS = {"credential", "admin_key", "encryption_key", "url", "smtp_url"}
 
 
 class SettingsError(Exception):

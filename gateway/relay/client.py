@@ -12,6 +12,7 @@ import ssl
 from typing import Final
 
 from gateway.relay.calls import Counters, Handle, Limits, Listener, Request, Target, Timeouts
+from gateway.relay.dialing import LookUp, look_up
 from gateway.relay.pool import Pool
 
 __all__ = ["Client"]
@@ -22,8 +23,9 @@ _READING_S: Final = 0.001  # the shortest wait that both event loops spend in th
 class Client:
     """Makes HTTP/1.1 calls to upstreams. Lives on one event loop, and is made while that runs."""
 
-    def __init__(self, limits: Limits, ca_file: str | None = None) -> None:
+    def __init__(self, limits: Limits, ca_file: str | None = None, look_up: LookUp = look_up) -> None:
         """`ca_file` holds further trusted CAs in PEM, beside the system's. Certificates are always verified.
+        `look_up` says to which addresses a target may be connected, and nothing else is.
 
         Raises OSError (an ssl.SSLError is one) for a file that cannot be read.
         """
@@ -33,6 +35,7 @@ class Client:
         self._tls.set_alpn_protocols(["http/1.1"])
         if ca_file is not None:
             self._tls.load_verify_locations(ca_file)
+        self._look_up = look_up
         self._loop = asyncio.get_running_loop()
         self._pools: dict[Target, Pool] = {}
         self._ticking: asyncio.TimerHandle | None = None  # None while there is nothing to watch
@@ -66,7 +69,7 @@ class Client:
         await asyncio.gather(*(pool.aclose() for pool in self._pools.values()))
 
     def _open_pool(self, target: Target) -> Pool:
-        pool = self._pools[target] = Pool(target, self._tls, self.limits, self.counters)
+        pool = self._pools[target] = Pool(target, self._tls, self.limits, self.counters, self._look_up)
         if self._is_closed:
             pool.close()
         return pool

@@ -15,7 +15,7 @@ from itertools import islice
 
 from gateway.relay.calls import Counters, Handle, Limits, Target, UpstreamFailure
 from gateway.relay.connection import Connection
-from gateway.relay.dialing import Dialer, look_up
+from gateway.relay.dialing import Dialer, LookUp, look_up
 
 __all__ = ["Pool"]
 
@@ -23,7 +23,14 @@ __all__ = ["Pool"]
 class Pool:
     """A `Carrier` for calls without a connection and the `Owner` of the connections."""
 
-    def __init__(self, target: Target, tls: ssl.SSLContext, limits: Limits, counters: Counters) -> None:
+    def __init__(
+        self,
+        target: Target,
+        tls: ssl.SSLContext,
+        limits: Limits,
+        counters: Counters,
+        look_up: LookUp = look_up,
+    ) -> None:
         self.target = target
         self.limits = limits
         self.counters = counters

@@ -15,7 +15,7 @@ from gateway.store.tables import revisions
 
 __all__ = ["TOPICS", "next_number", "numbers"]
 
-TOPICS: Final[tuple[str, ...]] = ("accounts", "keys", "budgets", "prices", "admin_keys")
+TOPICS: Final[tuple[str, ...]] = ("accounts", "keys", "budgets", "prices", "admin_keys", "webhooks")
 
 # Both databases speak this form. A topic begins with its first change, and two first changes at once
 # queue like any other two.

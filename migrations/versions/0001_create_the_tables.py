@@ -401,10 +401,12 @@ def _create_operations() -> None:
         _str("subject", 64),
         _text("data"),
         _big("created_at"),
+        _big("spread_at", nullable=True),
         _key("events", "id"),
         sa.UniqueConstraint("dedupe", name="uq_events_dedupe"),
     )
     op.create_index("ix_events_created_at", "events", ["created_at"])
+    op.create_index("ix_events_spread_at", "events", ["spread_at"])
     op.create_table(
         "alarms",
         _big("win", autoincrement=False),
@@ -438,8 +440,68 @@ def _create_operations() -> None:
     op.create_index("ix_answers_expires_at", "answers", ["expires_at"])
 
 
+def _create_webhooks() -> None:
+    op.create_table(
+        "webhooks",
+        _str("id", 40),
+        _str("account", 40, nullable=True),
+        _str("format", 16),
+        _text("target"),
+        _text("shown"),
+        _text("events"),
+        _str("status", 16),
+        _text("reason", nullable=True),
+        _text("secret"),
+        _text("old_secret", nullable=True),
+        _big("old_secret_until", nullable=True),
+        _big("rests_until"),
+        _str("owner", 40, nullable=True),
+        _big("owned_until"),
+        _big("created_at"),
+        _big("deleted_at", nullable=True),
+        _big("revision"),
+        _key("webhooks", "id"),
+        _of("webhooks", "account", "accounts"),
+    )
+    op.create_table(
+        "deliveries",
+        _str("id", 40),
+        _big("event"),
+        _str("webhook", 40),
+        _str("subject", 64),
+        _str("status", 12),
+        _int("attempts"),
+        _big("due_at"),
+        _big("created_at"),
+        _big("finished_at", nullable=True),
+        _key("deliveries", "id"),
+        _of("deliveries", "event", "events"),
+        _of("deliveries", "webhook", "webhooks"),
+        sa.UniqueConstraint("event", "webhook", name="uq_deliveries_event_webhook"),
+    )
+    op.create_index("ix_deliveries_webhook_status_event", "deliveries", ["webhook", "status", "event"])
+    op.create_index(
+        "ix_deliveries_webhook_subject_status_due_at",
+        "deliveries",
+        ["webhook", "subject", "status", "due_at"],
+    )
+    op.create_table(
+        "delivery_attempts",
+        _str("delivery", 40),
+        _big("at"),
+        _big("took_us"),
+        _int("status", nullable=True),
+        _text("error", nullable=True),
+        _key("delivery_attempts", "delivery", "at"),
+        _of("delivery_attempts", "delivery", "deliveries"),
+    )
+
+
 # Children first, so that no foreign key ever points at nothing.
 _IN_ORDER_OF_DROPPING = (
+    "delivery_attempts",
+    "deliveries",
+    "webhooks",
     "answers",
     "audit",
     "alarms",
@@ -481,6 +543,7 @@ def upgrade() -> None:
     _create_rollup("end_user_rollups", _str("end_user", 255))
     _create_rollup("tag_rollups", _str("tag", 64), _str("value", 255))
     _create_operations()
+    _create_webhooks()
 
 
 def downgrade() -> None:

@@ -1,6 +1,7 @@
 """Runs one request of the admin plane.
 
 1. whose key is it (401)   2. may this role do this (403)   3. what is asked: query, body, headers (400, 413)
+   and whether it can be (its own check)
 4. one transaction: the Idempotency-Key is claimed, the topics are locked, the operation runs, the audit log
    is told, the answer is kept   5. the live state hears of it   6. answered
 """
@@ -70,6 +71,8 @@ class Endpoint:
             most = self._deps.max_body_bytes
             body = await read_body(request, most, may_be_empty=operation.may_be_empty)
         call = self._call(request, operation, admin, body)
+        if operation.check is not None:
+            await operation.check(call)
         if not operation.is_write:
             return _response(operation, await self._deps.database.read(operation.run, call))
         asked = _asked(request, admin, body, text) if operation.method == "POST" else None

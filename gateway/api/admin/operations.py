@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, Protocol, TypeVar
 
@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Connection
 
+from gateway.alerts.targets import Targets
 from gateway.clock import Clock
 from gateway.domain.credits import Credit
 from gateway.domain.errors import Conflict
@@ -29,7 +30,8 @@ class AdminDeps:
     """What the admin plane is given.
 
     `entropy` returns that many random bytes. `changed` is called with a topic of `store.revisions` once its
-    change is committed, so that this worker does not wait for its next poll. `signup_grant` is what every
+    change is committed, so that this worker does not wait for its next poll. `targets` reads and judges where
+    alerts may go. `signup_grant` is what every
     new account is given. `aliases` and `providers` (in their order) are those of the configuration.
     """
 
@@ -37,6 +39,7 @@ class AdminDeps:
     clock: Clock
     entropy: Callable[[int], bytes]
     changed: Callable[[str], None]
+    targets: Targets
     signup_grant: Credit | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
     providers: tuple[str, ...] = ()
@@ -124,6 +127,7 @@ class Page(msgspec.Struct, Generic[T], kw_only=True):
 class Operation:
     """One method on one path.
 
+    `check` is awaited before the transaction, for what takes time and writes nothing.
     `may_be_empty` lets a request without a body count as `{}`. `status` is what it answers when all is well,
     `also` what it may answer instead. `topics` are what it changes, in the order of
     `store.revisions.TOPICS`. `problems` are the statuses of problems it may have besides those that every
@@ -143,6 +147,7 @@ class Operation:
     query: Any = None
     topics: tuple[str, ...] = ()
     problems: tuple[int, ...] = ()
+    check: Callable[[Call[Any, Any]], Awaitable[None]] | None = None
 
     @property
     def is_write(self) -> bool:

@@ -9,7 +9,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api.admin import accounts, admin_keys, audits, budgets, grants, keys, leases, prices, windows
+from gateway.api.admin import (
+    accounts,
+    admin_keys,
+    audits,
+    budgets,
+    deliveries,
+    grants,
+    keys,
+    leases,
+    prices,
+    webhooks,
+    windows,
+)
 from gateway.api.admin.endpoint import Endpoint, NoEndpoint
 from gateway.api.admin.operations import AdminDeps, Operation
 from gateway.api.openapi import document
@@ -25,6 +37,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *prices.OPERATIONS,
     *admin_keys.OPERATIONS,
     *leases.OPERATIONS,
+    *webhooks.OPERATIONS,
+    *deliveries.OPERATIONS,
     *audits.OPERATIONS,
 )
 

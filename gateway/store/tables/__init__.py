@@ -9,6 +9,7 @@ from gateway.store.tables.ledger import end_user_rollups, ledger, rollups, tag_r
 from gateway.store.tables.operations import alarms, audit, events, meta, revisions
 from gateway.store.tables.prices import model_limits, models, prices
 from gateway.store.tables.tenancy import accounts, admin_keys, virtual_keys
+from gateway.store.tables.webhooks import deliveries, delivery_attempts, webhooks
 
 __all__ = [
     "accounts",
@@ -20,6 +21,8 @@ __all__ = [
     "budget_increases",
     "budgets",
     "claims",
+    "deliveries",
+    "delivery_attempts",
     "end_user_rollups",
     "events",
     "grants",
@@ -36,5 +39,6 @@ __all__ = [
     "rollups",
     "tag_rollups",
     "virtual_keys",
+    "webhooks",
     "windows",
 ]

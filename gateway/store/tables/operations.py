@@ -8,7 +8,7 @@ from gateway.store.tables.base import Json, RowId, metadata
 
 __all__ = ["alarms", "audit", "events", "meta", "revisions"]
 
-# One row per topic (accounts, keys, budgets, prices, admin_keys). A change takes the next number by
+# One row per topic (accounts, keys, budgets, prices, admin_keys, webhooks). A change takes the next number by
 # UPDATE and stamps it on the rows it touches; the row lock makes numbers commit in order, so a worker
 # that polls `number` never misses a change (a sequence would let a later one commit first).
 revisions = Table(
@@ -18,7 +18,7 @@ revisions = Table(
     Column("number", BigInteger, nullable=False),
 )
 
-# Written in the transaction that caused it; a dispatcher delivers and marks it.
+# Written in the transaction that caused it; a dispatcher makes it deliveries and says when (`spread_at`).
 events = Table(
     "events",
     metadata,
@@ -29,7 +29,9 @@ events = Table(
     Column("subject", String(64), nullable=False),  # deliveries keep order per subject
     Column("data", Json, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("spread_at", BigInteger, nullable=True),
     Index("ix_events_created_at", "created_at"),
+    Index("ix_events_spread_at", "spread_at"),
 )
 
 # Windows whose end is to be told, because they reached a threshold or refused a call. Windows of minutes may

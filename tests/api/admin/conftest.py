@@ -20,11 +20,18 @@ from sqlalchemy.pool import NullPool
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+import gateway.alerts.channels
+from gateway.alerts.egress import Egress
+from gateway.alerts.targets import Targets
 from gateway.api.admin.operations import AdminDeps
 from gateway.api.admin.routes import OPERATIONS, admin_routes
 from gateway.api.openapi import document
 from gateway.clock import DrivenClock
 from gateway.domain.credits import Credit
+from gateway.domain.networks import parse_networks
+from gateway.registry import scan
+from gateway.relay.dialing import look_up
+from gateway.sealing import Seal
 from gateway.store.admin_keys import create_admin_key, ensure_first_admin_key
 from gateway.store.engine import Database
 from tests.databases import backend, migrated_database, postgres, sqlite_template
@@ -137,6 +144,13 @@ class Plane:
         return problem
 
 
+def targets() -> Targets:
+    """Where alerts may go: this machine, and whatever is public."""
+    egress = Egress(parse_networks(["127.0.0.0/8"]), look_up)
+    channels = scan(gateway.alerts.channels, "CHANNEL")
+    return Targets(channels, Seal("an encryption key", "webhook"), egress, os.urandom, mails=True)
+
+
 @pytest.fixture
 def signup_grant() -> Credit | None:
     """What new accounts are given; a test that wants some overrides this."""
@@ -171,6 +185,7 @@ def plane(migrated_database: str, signup_grant: Credit | None, more_routes: More
         clock=clock,
         entropy=os.urandom,
         changed=changed.append,
+        targets=targets(),
         signup_grant=signup_grant,
     )
     served = Starlette(routes=[*admin_routes(deps), *more_routes(deps)])
