@@ -30,6 +30,7 @@ from gateway.api.chat_socket import ChatSocket
 from gateway.api.front import Surfaces, application
 from gateway.api.health import Health
 from gateway.api.metrics import Metrics
+from gateway.api.models import Models
 from gateway.api.principals import Principals
 from gateway.api.reports import Deps as ReportDeps
 from gateway.api.resume import Resume
@@ -265,6 +266,7 @@ def surfaces_of(
         admin=admin_routes(admin),
         health=Health(gate, principals),
         metrics=Metrics(gate, clock, Path(settings.server.data_dir, "metrics"), principals.admin_as_known),
+        models=Models(gate, clock, principals),
         running=Running(gate, clock, principals),
         chat_socket=ChatSocket(
             calls, gate.directory, clock, formats["openai_chat"], settings.server.allowed_origins

@@ -15,6 +15,7 @@ from gateway.api import reports
 from gateway.api.chat_socket import ChatSocket
 from gateway.api.health import Health
 from gateway.api.metrics import Metrics
+from gateway.api.models import Models
 from gateway.api.problems import problem_response
 from gateway.api.resume import Resume
 from gateway.api.running import Running
@@ -40,6 +41,7 @@ class Surfaces:
     admin: Sequence[BaseRoute]
     health: Health
     metrics: Metrics
+    models: Models
     running: Running
     chat_socket: ChatSocket
     resume: Resume
@@ -56,8 +58,10 @@ def application(surfaces: Surfaces) -> Starlette:
             Route("/metrics", surfaces.metrics.answer),
             Route("/v1/key", mine.key),
             Route("/v1/estimate", mine.estimate, methods=["POST"]),
-            Route("/v1/models", mine.models),
-            Route("/v1/models/{model:path}", mine.model),
+            Route("/v1/models", surfaces.models.list),
+            Route("/v1/models/{model:path}", surfaces.models.get),
+            Route("/v1beta/models", surfaces.models.gemini_list),
+            Route("/v1beta/models/{model:path}", surfaces.models.gemini_get),
             Route("/v1/calls/{call}", mine.call),
             Route("/v1/calls/{call}/events", surfaces.resume.events),
             Route("/v1/calls/{call}/cancel", surfaces.resume.cancel, methods=["POST"]),

@@ -17,12 +17,11 @@ from gateway.api.principals import Principals
 from gateway.clock import Clock
 from gateway.domain.amounts import format_amount
 from gateway.domain.budgets import Budget
-from gateway.domain.catalogue import ModelEntry
 from gateway.domain.errors import BadRequest, NotFound
 from gateway.domain.ids import journal_of
 from gateway.domain.instants import rfc3339
-from gateway.domain.money import format_price, format_usd
-from gateway.domain.scopes import allowed_model, subject
+from gateway.domain.money import format_usd
+from gateway.domain.scopes import subject
 from gateway.domain.tenancy import AdminKey, VirtualKey
 from gateway.formats.base import Format
 from gateway.gate.directory import Applicable, Caller
@@ -157,51 +156,6 @@ class SelfService:
         entries = [entry_of_row(row) for row in await self._database.read(entries_of_call, call)]
         posted = {entry.id for entry in entries}
         return [*entries, *(entry for entry in unposted if entry.id not in posted)]
-
-    async def models(self, request: Request) -> Response:
-        """`GET /v1/models`: what this key may call, with prices in USD per million units."""
-        caller = await self._principals.caller(request)
-        return json_response({"object": "list", "data": self._served(caller)})
-
-    async def model(self, request: Request) -> Response:
-        """`GET /v1/models/{id}`."""
-        caller = await self._principals.caller(request)
-        plan = self._gate.desk.plan(
-            caller, request.path_params["model"], DEFAULT_FORMAT, self._clock.now_us()
-        )
-        entry = self._gate.directory.catalogue.resolve(plan.upstream.prices_of, plan.upstream_model)
-        if entry is None:
-            raise NotFound("model_not_found", "There is no such model.", param="model")
-        return json_response(self._model(entry))
-
-    def _served(self, caller: Caller) -> list[dict[str, Any]]:
-        """Every model by the name that reaches it: a name that two providers have goes to the first."""
-        catalogue = self._gate.directory.catalogue
-        found: dict[str, dict[str, Any]] = {}
-        for upstream in self._gate.desk.router.upstreams:
-            for entry in catalogue.entries(upstream.prices_of):
-                if entry.card.is_priced and allowed_model(caller.key.models, upstream.name, entry.model):
-                    name = f"{upstream.name}/{entry.model}" if entry.model in found else entry.model
-                    found[name] = {**self._model(entry), "id": name}
-        return list(found.values())
-
-    def _model(self, entry: ModelEntry) -> dict[str, Any]:
-        now_us = self._clock.now_us()
-        limits = entry.limits_at(now_us)
-        rates = entry.card.rates(now_us)
-        return {
-            "id": entry.model,
-            "object": "model",
-            "created": 0,
-            "owned_by": entry.provider,
-            "context_window": entry.context_window(now_us),
-            "max_output_tokens": limits.max_output if limits else None,
-            "usd_per_million": {
-                meter: format_price(row.price_pico)
-                for meter, row in sorted(rates.rows.items())
-                if row.meter == meter
-            },
-        }
 
     def _budgets_of(self, caller: Caller) -> list[Applicable]:
         """Every budget that could apply: those by end user or tag with the window of calls that name none."""
