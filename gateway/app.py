@@ -12,9 +12,11 @@ import gc
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,7 @@ from gateway.gate.gate import Gate, GateLimits
 from gateway.gate.plans import Router, Unpriced, Upstream
 from gateway.gate.resumable import LogLimits, ResumableCalls
 from gateway.ledger.ledger import Ledger
+from gateway.loops import expire, for_ever, poll, sweep
 from gateway.providers.base import Provider
 from gateway.registry import scan
 from gateway.relay.calls import Limits as RelayLimits
@@ -63,17 +66,12 @@ from gateway.relay.client import Client
 from gateway.sealing import Seal, encryption_key
 from gateway.settings import ProviderSettings, Settings, SettingsError, load
 from gateway.store.engine import Database
-from gateway.store.grants import expire_grants
 from gateway.telemetry import CallLog
 
 __all__ = ["Application", "create"]
 
 logger = logging.getLogger("tollgate")
 
-# Changes anywhere take effect within this and a read.
-POLL_EVERY_S = 0.25
-SWEEP_EVERY_S = 1.0
-EXPIRE_EVERY_S = 5.0
 START_AGAIN_S = 1.0
 SWITCH_S = 0.001
 
@@ -148,7 +146,7 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
     names = NameGate(settings.limits.new_names_per_hour)
     directory = Directory(database, ledger.budgets_changed, names)
     await directory.refresh()
-    client = Client(RelayLimits())
+    client = Client(RelayLimits(), connections=connections(settings))
     belongings = belongings_of(settings, database)
     gate = gate_of(settings, directory, ledger, client, belongings, database, names, clock)
     watch = Watch(gate.loop.time)
@@ -156,16 +154,16 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
     by_path = {path.encode(): each for each in formats.values() for path in each.paths}
     alerts = alerts_of(settings, database, clock, gate)
     surfaces = surfaces_of(settings, gate, database, clock, formats, alerts)
-    loops = (
-        gate.beat(),
-        gate.background.run(),
-        poll(directory),
-        sweep(watch),
-        expire(database, clock),
-        surfaces.metrics.share(),
+    loops: tuple[Callable[[], Awaitable[None]], ...] = (
+        gate.beat,
+        gate.background.run,
+        partial(poll, directory),
+        partial(sweep, watch),
+        partial(expire, database, clock),
+        surfaces.metrics.share,
         *alerts.loops(),
     )
-    background = [asyncio.create_task(each) for each in loops]
+    background = [asyncio.create_task(for_ever(each)) for each in loops]
     settle_interpreter()
     try:
         yield Plane(settings.server, watch, by_path, gate), application(surfaces)
@@ -307,33 +305,6 @@ def settle_interpreter() -> None:
     sys.setswitchinterval(SWITCH_S)
 
 
-async def poll(directory: Directory) -> None:
-    """Learn of changes made by other workers, for ever; a database that is away is asked again."""
-    while True:
-        await asyncio.sleep(POLL_EVERY_S)
-        try:
-            await directory.refresh()
-        except Unavailable:
-            continue
-
-
-async def expire(database: Database, clock: Clock) -> None:
-    """Take back credit whose time is over, for ever: what is leased stays until it comes back."""
-    while True:
-        await asyncio.sleep(EXPIRE_EVERY_S)
-        try:
-            await database.write(expire_grants, clock.now_us())
-        except Unavailable:
-            continue
-
-
-async def sweep(watch: Watch) -> None:
-    """Close the connections of slow clients, for ever."""
-    while True:
-        await asyncio.sleep(SWEEP_EVERY_S)
-        watch.sweep()
-
-
 def upstreams(settings: Settings) -> list[Upstream]:
     """One upstream for each provider that has a credential, in the order of the configuration."""
     providers: dict[str, Provider] = scan(gateway.providers, "PROVIDER")
@@ -342,6 +313,14 @@ def upstreams(settings: Settings) -> list[Upstream]:
         if given.credential:
             provider = providers.get(name) or replace(providers["openai_compatible"], name=name, title=name)
             found.append(_upstream(name, provider, given))
+    return found
+
+
+def connections(settings: Settings) -> Mapping[Target, int]:
+    """How many connections each target may have: providers that share one have theirs together."""
+    found: Counter[Target] = Counter()
+    for upstream in upstreams(settings):
+        found[upstream.target] += settings.providers[upstream.name].max_connections
     return found
 
 

@@ -40,10 +40,11 @@ class ServerSettings(msgspec.Struct, frozen=True):
         float, Meta(description="Seconds a client may take to send a request head.", gt=0)
     ] = 15.0
     body_timeout_s: Annotated[
-        float, Meta(description="Seconds without a byte after which an unfinished request is closed.", gt=0)
+        float,
+        Meta(description="Seconds for each 16 KiB of a request's body; a slower one is closed.", gt=0),
     ] = 30.0
     keep_alive_s: Annotated[
-        int, Meta(description="Seconds an idle connection is kept for the next request.", ge=1)
+        int, Meta(description="Seconds an idle connection is kept, or an answer may lie unread.", ge=1)
     ] = 75
     drain_s: Annotated[int, Meta(description="Seconds calls may take to finish after SIGTERM.", ge=0)] = 60
     allowed_origins: Annotated[

@@ -67,11 +67,12 @@ def serve(environ: Mapping[str, str], config_path: str | None, workers: int) -> 
         timeout_graceful_shutdown=settings.server.drain_s,
     )
     server = QuietServer(config)
-    say(f"listening on http://{settings.server.host}:{settings.server.port}")
+    bound = config.bind_socket()
+    say(f"listening on http://{address(settings.server.host)}:{bound.getsockname()[1]}")
     if workers > 1:
-        Multiprocess(config, sockets=[config.bind_socket()]).run()
+        Multiprocess(config, sockets=[bound]).run()
         return 0
-    server.run()
+    server.run(sockets=[bound])
     return 0 if server.started else 1
 
 
@@ -111,6 +112,11 @@ def prepare(settings: Settings) -> list[str]:
         f"providers on: {', '.join(on) or 'none'}; off, without a credential: {', '.join(off) or 'none'}"
     )
     return said
+
+
+def address(host: str) -> str:
+    """As a URL has it."""
+    return f"[{host}]" if ":" in host else host
 
 
 def say(sentence: str) -> None:

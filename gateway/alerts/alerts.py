@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 import gateway.alerts.channels
 from gateway.alerts.dispatcher import Dispatcher
@@ -48,9 +47,9 @@ class Alerts:
         self._dispatcher = Dispatcher(database, clock, entropy, self.targets, sender)
         self._lookout = Lookout(database, clock, missing_prices)
 
-    def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
+    def loops(self) -> tuple[Callable[[], Awaitable[None]], ...]:
         """What runs until it is cancelled, before `stop`."""
-        return self._lookout.run(), self._dispatcher.run()
+        return self._lookout.run, self._dispatcher.run
 
     async def stop(self) -> None:
         """Write down what is under way, and close every connection."""

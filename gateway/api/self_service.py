@@ -29,15 +29,13 @@ from gateway.gate.gate import Gate
 from gateway.gate.inbound import InboundCall
 from gateway.gate.receipts import (
     Entry,
-    charged_windows,
     entry_of_journal,
     entry_of_row,
-    may_be_posted_soon,
     receipt,
     receipt_of_running,
 )
 from gateway.store.engine import Database
-from gateway.store.receipts import entries_of_call
+from gateway.store.receipts import charged_windows, entries_of_call, may_be_posted_soon
 
 __all__ = ["SelfService"]
 

@@ -7,28 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Row
 
 from gateway.domain.amounts import format_amount
 from gateway.domain.costing import Line
 from gateway.domain.instants import rfc3339
 from gateway.domain.money import format_price, format_usd
 from gateway.ledger.records import CallFacts, Closing, PostedPart
-from gateway.store.tables import budgets, journals, windows
+from gateway.store.receipts import Charged
 
 __all__ = [
-    "Charged",
     "Entry",
-    "charged_windows",
     "entry_of_journal",
     "entry_of_row",
-    "may_be_posted_soon",
     "receipt",
     "receipt_of_running",
 ]
 
-# Of a call's id, so many characters name its journal (`domain.ids`).
-JOURNAL_CHARACTERS = 11
 # What a call's outcome is called to whoever made it.
 STATUS_OF = {"done": "finished", "aborted": "cancelled", "interrupted": "interrupted", "void": "failed"}
 
@@ -118,45 +113,6 @@ def entry_of_journal(facts: CallFacts, closing: Closing, windows: Sequence[Poste
         overrun_nano=max(0, closing.charge_nano - facts.hold_nano),
         windows=[(window, amount, held) for window, amount, held in windows if isinstance(window, int)],
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Charged:
-    """The budget behind one window that a call was counted in."""
-
-    window: int
-    budget: str
-    name: str
-    unit: str
-    account: str | None
-    key: str | None
-    starts_at_us: int
-    ends_at_us: int | None
-
-
-def may_be_posted_soon(conn: Connection, call: str) -> bool:
-    """Whether the journal that a call's id names is a living worker's, who may be about to post it."""
-    query = select(journals.c.state).where(journals.c.id == call.removeprefix("call_")[:JOURNAL_CHARACTERS])
-    return conn.execute(query).scalar() == "live"
-
-
-def charged_windows(conn: Connection, ids: Sequence[int]) -> dict[int, Charged]:
-    """The windows of these ids, with their budgets, deleted ones too."""
-    query = (
-        select(
-            windows.c.id,
-            budgets.c.id,
-            budgets.c.name,
-            budgets.c.unit,
-            budgets.c.account,
-            budgets.c.key,
-            windows.c.starts_at,
-            windows.c.ends_at,
-        )
-        .join(budgets, budgets.c.id == windows.c.budget)
-        .where(windows.c.id.in_(ids))
-    )
-    return {row[0]: Charged(*row) for row in conn.execute(query)}
 
 
 def receipt(entries: Sequence[Entry], charged: Mapping[int, Charged], account: str | None) -> dict[str, Any]:

@@ -86,10 +86,10 @@ class Courier:
         posted: Callable[[], int],
         synced: Callable[[int], Any],
         on_resync: Callable[[Standing], None],
-        on_finished: Callable[[], None],
+        on_finished: Callable[[Standing | None], None],
     ) -> None:
         """`posted` is as last heard; `synced(seq)` awaits the journal's disk; `on_resync` applies what SQL
-        says; `on_finished` hears that the journal was finished while this worker lives."""
+        says; `on_finished` hears that the journal is at its end, None where SQL has none of it."""
         self._database = database
         self._identity = identity
         self._clock = clock
@@ -216,7 +216,7 @@ class Courier:
         # A row that is gone, or has less than was heard: the database was restored to an earlier state.
         if standing is None or standing.state in FINISHED or standing.posted < self._posted():
             self.is_finished = True
-            self._on_finished()
+            self._on_finished(standing)
             return
         self.serial = standing.serial
         self.is_adrift = False

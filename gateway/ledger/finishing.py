@@ -43,6 +43,7 @@ class Finisher:
         self._posted = 0
         self._batch = BATCH
         self._poison = ""
+        self._end: int | None = None  # the last record's seq, once the last batch was sent
         self.is_done = False
 
     def feed(self, postables: Iterable[Postable], is_last: bool, rows: Rows) -> None:
@@ -56,9 +57,15 @@ class Finisher:
         self._leases = {window: amount for window, (amount, _) in standing.leases.items()}
         self._drop(standing.posted)
 
-    def leased(self, leases: Mapping[int, int]) -> None:
+    def known(self, leases: Mapping[int, int], posted: int) -> None:
         """How the worker itself knows it to stand."""
         self._leases = dict(leases)
+        self._posted = posted
+
+    def has_ended(self, standing: JournalStanding) -> bool:
+        """Whether this is the end that was sent: its answer was lost, and SQL has all of it."""
+        self.is_done = standing.state == self._state and standing.posted == self._end
+        return self.is_done
 
     def next_errand(self) -> Errand | None:
         """The next batch; the last one finishes the journal. None when done, or when it must be fed."""
@@ -66,6 +73,8 @@ class Finisher:
             return None
         batch = [each._replace(poison=self._poison) for each in islice(self._left, self._batch)]
         is_last = self._has_all and len(batch) == len(self._left)
+        if is_last:
+            self._end = batch[-1].seq if batch else self._posted
         standings = {window: Standing(amount, 0) for window, amount in self._leases.items()}
         journal, rows = self._journal, self._rows
         return Errand(

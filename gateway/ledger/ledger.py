@@ -224,7 +224,8 @@ class Ledger:
 
     def _finisher(self) -> Finisher:
         finisher = Finisher(self.journal_id, "finished", self._clock)
-        finisher.leased({window.id: window.lease for window in self.book if not window.is_rowless})
+        leases = {window.id: window.lease for window in self.book if not window.is_rowless}
+        finisher.known(leases, self.poster.posted)
         left = [Postable(each.seq, each.frame) for each in self.poster.pending]
         finisher.feed(left, is_last=True, rows=self.poster.rows)
         return finisher

@@ -108,7 +108,9 @@ class Machinery:
         self.returns.resynced(standing.leases)
         self.asks.resume()
 
-    def _was_finished(self) -> None:
+    def _was_finished(self, standing: Standing | None) -> None:
+        if self.finisher is not None and standing is not None and self.finisher.has_ended(standing):
+            return
         logger.critical(
             "journal %s was finished, or its database restored, while this worker lives: it must not go on",
             self.journal.header.journal,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from gateway.relay.calls import Counters, Handle, Limits, Listener, Request, Target, Timeouts
@@ -23,9 +25,16 @@ _READING_S: Final = 0.001  # the shortest wait that both event loops spend in th
 class Client:
     """Makes HTTP/1.1 calls to upstreams. Lives on one event loop, and is made while that runs."""
 
-    def __init__(self, limits: Limits, ca_file: str | None = None, look_up: LookUp = look_up) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        ca_file: str | None = None,
+        look_up: LookUp = look_up,
+        connections: Mapping[Target, int] | None = None,
+    ) -> None:
         """`ca_file` holds further trusted CAs in PEM, beside the system's. Certificates are always verified.
-        `look_up` says to which addresses a target may be connected, and nothing else is.
+        `look_up` says to which addresses a target may be connected, and nothing else is. `connections` are
+        the bounds of targets that have one of their own.
 
         Raises OSError (an ssl.SSLError is one) for a file that cannot be read.
         """
@@ -36,6 +45,7 @@ class Client:
         if ca_file is not None:
             self._tls.load_verify_locations(ca_file)
         self._look_up = look_up
+        self._connections = dict(connections or {})
         self._loop = asyncio.get_running_loop()
         self._pools: dict[Target, Pool] = {}
         self._ticking: asyncio.TimerHandle | None = None  # None while there is nothing to watch
@@ -69,7 +79,9 @@ class Client:
         await asyncio.gather(*(pool.aclose() for pool in self._pools.values()))
 
     def _open_pool(self, target: Target) -> Pool:
-        pool = self._pools[target] = Pool(target, self._tls, self.limits, self.counters, self._look_up)
+        most = self._connections.get(target, self.limits.connections)
+        limits = replace(self.limits, connections=most)
+        pool = self._pools[target] = Pool(target, self._tls, limits, self.counters, self._look_up)
         if self._is_closed:
             pool.close()
         return pool

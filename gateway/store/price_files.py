@@ -8,12 +8,13 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
 import msgspec
 
-from gateway.domain.catalogue import POSTED, ModelLimits
+from gateway.domain.catalogue import POSTED, ModelLimits, ModelRecord
 from gateway.domain.errors import BadRequest
 from gateway.domain.instants import parse_rfc3339
 from gateway.domain.money import parse_price
@@ -26,10 +27,12 @@ __all__ = [
     "posted_row",
     "read_price_file",
     "seed_aliases",
+    "seed_free",
     "seed_limits",
     "seed_prices",
 ]
 
+_FREE: dict[str, Any] = {"usd_per_million": "0", "effective_from": "1970-01-01"}
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -169,6 +172,17 @@ def seed_prices() -> list[PriceRow]:
     """The cited prices that ship with the package; each names its source."""
     prices = msgspec.json.decode(_seed("prices.json"), type=list[PostedPrice])
     return [posted_row(price, 0, rank=SEED) for price in prices]
+
+
+def seed_free(models: Iterable[ModelRecord]) -> list[PriceRow]:
+    """A price of 0 at each of these models for what its provider bills nothing for, with the source."""
+    free = msgspec.json.decode(_seed("free.json"), type=list[dict[str, Any]])
+    return [
+        posted_row(PostedPrice(**each, model=model.model, **_FREE), 0, rank=SEED)
+        for each in free
+        for model in models
+        if model.provider == each["provider"]
+    ]
 
 
 def seed_limits() -> list[ModelLimits]:

@@ -21,7 +21,7 @@ from gateway.domain.prices import GENAI, Hours, PriceRow, with_id
 from gateway.store.accounts import living_account
 from gateway.store.notices import note_price_changes
 from gateway.store.pages import page
-from gateway.store.price_files import seed_aliases, seed_limits, seed_prices
+from gateway.store.price_files import seed_aliases, seed_free, seed_limits, seed_prices
 from gateway.store.price_sources import genai_prices
 from gateway.store.revisions import next_number
 from gateway.store.sql import many, placeholders, run
@@ -209,7 +209,8 @@ def _import_shipped(conn: Connection, now_us: int, revision: int) -> ImportResul
     merge = follow(stored, conversion.rows, now_us)
     _insert(conn, merge.added, now_us, revision)
     _write_limits(conn, seed_limits(), revision)
-    seeded = _import_dated(conn, seed_prices(), now_us, revision)
+    seed = [*seed_prices(), *seed_free(conversion.models)]
+    seeded = _import_dated(conn, seed, now_us, revision)
     return ImportResult(
         len(merge.added) + seeded.added,
         merge.unchanged + seeded.unchanged,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.domain.costing import Line
-from gateway.gate.receipts import Charged, Entry, entry_of_journal, receipt, receipt_of_running
+from gateway.gate.receipts import Entry, entry_of_journal, receipt, receipt_of_running
 from gateway.ledger.records import CallFacts, Closing
+from gateway.store.receipts import Charged
 from tests.gate.making import NOON_US, budget, caller
 
 FACTS = CallFacts(

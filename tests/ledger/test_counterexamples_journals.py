@@ -6,11 +6,13 @@ Numbers are those of the protocol's list; each test fails without the rule its d
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import subprocess
 import threading
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Connection
 
 from gateway.ledger.files import create_folder, list_journals, segments, try_lock
@@ -117,6 +119,25 @@ async def test_30_the_file_stays_until_the_finish_is_heard(bench: Workbench) -> 
     assert not ledger.journal.folder.exists()
     (late,) = await faulty.deliver_late()
     assert isinstance(late, Exception), "the first one dies on the serial"
+    await bench.audit()
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+async def test_30_an_end_that_was_not_heard_is_known_for_one_s_own(
+    bench: Workbench, calls: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody else has finished the journal, and nobody is alarmed."""
+    budget = await bench.budget(100)
+    faulty = Faulty(bench.database)
+    ledger = await bench.worker(database=faulty)
+    ledger.close(await bench.hold(ledger, (budget, 50)), closing(50))
+    await bench.settle(ledger)
+    for _ in range(calls):
+        ledger.close(await bench.hold(ledger, (budget, 10)), closing(10))
+    faulty.faults, faulty.only = ["unheard"], "_post_and_finish"
+    assert await bench.pass_time(ledger.stop(), step_s=0.001)
+    assert not ledger.journal.folder.exists()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
     await bench.audit()
 
 

@@ -200,7 +200,7 @@ class World:
         await self._forget_adopted()
         is_ended = worker.journal not in self.dead
         assert is_ended or worker.wire.is_away, "where there is a database nothing is left behind"
-        assert is_ended or not is_finished, "what is said to be finished is"
+        assert is_ended == is_finished, "what is said to be finished is, heard or not"
 
     def _bury(self, worker: Worker, synced: int | None) -> None:
         self.books.crash(worker.journal, synced)

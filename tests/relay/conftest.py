@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from gateway.relay.calls import Limits
+from gateway.relay.calls import Limits, Target
 from gateway.relay.client import Client
 from tests.relay.certificates import Certificates
 from tests.relay.scripted import Upstream
@@ -48,9 +48,11 @@ async def client(certificates: Certificates) -> AsyncIterator[Client]:
 
 
 @asynccontextmanager
-async def opened(limits: Limits, ca_file: Path | None = None) -> AsyncIterator[Client]:
+async def opened(
+    limits: Limits, ca_file: Path | None = None, connections: Mapping[Target, int] | None = None
+) -> AsyncIterator[Client]:
     """A client for the length of a block, after which nothing of it may be left."""
-    made = Client(limits, None if ca_file is None else str(ca_file))
+    made = Client(limits, None if ca_file is None else str(ca_file), connections=connections)
     yield made
     await made.aclose()
     assert all(pool.is_quiet for pool in made.pools)

@@ -311,6 +311,20 @@ async def test_a_cancelled_call_makes_room_in_the_queue(narrow: Client, upstream
     assert narrow.pools[0].waiting == 2
 
 
+async def test_a_target_may_have_a_bound_of_its_own(upstream: Upstream) -> None:
+    async with opened(Limits(tick_s=HOUR_S), connections={upstream.target: 1}) as client:
+        first, second = Recorder(), Recorder()
+        client.send(upstream.target, POST, first, TIMEOUTS)
+        client.send(upstream.target, POST, second, TIMEOUTS)
+        peer = await upstream.accept()
+        await peer.request()
+        assert (client.pools[0].busy, client.pools[0].waiting) == (1, 1)
+        peer.send(OK)
+        await first.over()
+        await peer.answer(OK)
+        await second.over()
+
+
 async def test_a_dial_that_is_given_up_makes_room_for_the_next(upstream: Upstream) -> None:
     async with opened(Limits(connections=1, tick_s=HOUR_S)) as client:
         first, second = Recorder(), Recorder()

@@ -15,7 +15,7 @@ from gateway.domain.costing import cost
 from gateway.domain.errors import BadRequest, Conflict, NotFound
 from gateway.domain.prices import GENAI, MANUAL, Hours, PriceRow, with_id
 from gateway.store import prices
-from gateway.store.price_files import seed_prices
+from gateway.store.price_files import seed_free, seed_prices
 from gateway.store.price_sources import PROVIDER_NAMES, genai_prices
 from gateway.store.revisions import numbers
 from gateway.store.tables import accounts
@@ -68,7 +68,9 @@ def nano(conn: Connection, provider: str, name: str, usage: dict[str, int], at_u
 def test_an_empty_table_is_filled_once(conn: Connection) -> None:
     result = prices.fill(conn, NOW)
     assert result is not None
-    assert result.added == len(genai_prices().rows) + len(seed_prices())
+    shipped = genai_prices()
+    seed = [*seed_prices(), *seed_free(shipped.models)]
+    assert result.added == len(shipped.rows) + len(seed)
     assert (result.unchanged, result.conflicts) == (0, ())
     assert prices.fill(conn, NOW + 1) is None
     assert numbers(conn)["prices"] == 1
@@ -92,6 +94,16 @@ def test_two_processes_that_start_at_once_fill_it_once(migrated_engine: Engine) 
 
     with ThreadPoolExecutor(3) as pool:
         assert sorted(pool.map(start, range(3))) == [False, False, True]
+
+
+def test_what_a_provider_bills_nothing_for_has_a_price_of_nothing(conn: Connection) -> None:
+    """Unpriced, every call that fetched a page would be flagged."""
+    prices.fill(conn, NOW)
+    entry = prices.load_catalogue(conn).resolve("anthropic", "claude-sonnet-4-5")
+    assert entry is not None
+    charge = cost({"input": 10, "web_fetch": 3}, entry.card, NOW)
+    assert charge.flags == ()
+    assert [(line.meter, line.quantity, line.cost_nano) for line in charge.lines][1] == ("web_fetch", 3, 0)
 
 
 def test_the_seed_beats_the_import(conn: Connection) -> None:

@@ -18,11 +18,12 @@ LEFTOVER = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 FLOAT = re.compile(r"\bfloat\b")
 FLOAT_NAMES = re.compile(r"(_s|seconds|deadline|waiting)$")
 SUPERVISORS = {
-    "gateway.gate.steps",
-    "gateway.gate.attempts",
     "gateway.app",
-    "gateway.store.lanes",
+    "gateway.gate.attempts",
+    "gateway.gate.steps",
     "gateway.ledger.journal",
+    "gateway.loops",
+    "gateway.store.lanes",
 }
 
 
