@@ -305,3 +305,37 @@ def test_the_prompts_text_is_all_that_the_model_reads() -> None:
         '[{"functionDeclarations":[{"name":"t"}]}]',
         '{"type":"OBJECT"}',
     ]
+
+
+@pytest.mark.parametrize(
+    ("uri", "stored"),
+    [
+        ("https://generativelanguage.googleapis.com/v1beta/files/abc", ("files/abc",)),
+        ("HTTPS://GenerativeLanguage.GoogleApis.com:443/v1beta/files/abc?x=1", ("files/abc",)),
+        ("https://me@generativelanguage.googleapis.com./v1beta/files/abc", ("files/abc",)),
+        ("files/abc", ("files/abc",)),
+        ("gs://bucket/abc", ("gs://bucket/abc",)),
+        ("https://www.youtube.com/watch?v=abc", ()),
+        ("https://example.com/files/abc", ()),
+        ("", ()),
+    ],
+)
+def test_files_at_google_are_named_and_the_open_web_is_not(uri: str, stored: tuple[str, ...]) -> None:
+    for key, name in (("fileData", "fileUri"), ("file_data", "file_uri")):
+        contents = [{"parts": [{key: {name: uri}}]}]
+        asked = json.dumps({"contents": contents}).encode()
+        assert FORMAT.read(PATH, asked).stored == stored
+        whole = json.dumps({"generateContentRequest": {"contents": contents}}).encode()
+        assert COUNT.read(PATH, asked).stored == COUNT.read(PATH, whole).stored == stored
+
+
+@pytest.mark.parametrize("key", ["cachedContent", "cached_content"])
+def test_a_cache_is_named(key: str) -> None:
+    asked = json.dumps({"contents": [{"parts": [{"text": "x"}]}], key: "cachedContents/abc"}).encode()
+    assert FORMAT.read(PATH, asked).stored == ("cachedContents/abc",)
+
+
+def test_stores_that_are_searched_are_named() -> None:
+    tools = [{"fileSearch": {"fileSearchStoreNames": ["fileSearchStores/abc"]}}, {"file_search": 5}]
+    asked = json.dumps({"contents": [{"parts": [{"text": "x"}]}], "tools": tools}).encode()
+    assert FORMAT.read(PATH, asked).stored == ("fileSearchStores/abc",)

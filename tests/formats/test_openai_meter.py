@@ -269,3 +269,20 @@ def test_exactly_the_usage_only_chunks_are_withheld(
     assert (played.report is not None) == (b'"usage":{"prompt' in data)
     if event({"error": {"message": "no"}}) in events:
         assert played.error is not None
+
+
+def test_what_was_spoken_is_kept_at_the_provider() -> None:
+    chunk = b'data: {"model":"m","choices":[{"index":0,"delta":{"audio":{"id":"audio_1","data":"AA"}}}]}\n\n'
+    speaking = any_intent(prices_apart=frozenset(("audio_output",)))
+    meter = FORMAT.meter(speaking)
+    meter.feed(chunk[:50])
+    meter.feed(chunk[50:] * 2)
+    assert meter.made == ("audio_1",)
+    silent = FORMAT.meter(any_intent())
+    silent.feed(chunk)
+    assert silent.made == ()
+
+
+def test_what_is_said_of_audio_is_not_believed() -> None:
+    said = json.dumps({"choices": [{"message": {"content": '{"audio":{"id":"audio_2"}}'}}]}).encode()
+    assert FORMAT.made(said) == ()

@@ -279,3 +279,17 @@ def test_a_prompt_nested_to_the_limit_is_counted_all_the_same(counters: dict[str
         deepest = body
         assert FORMAT.prompt_tokens(body, counters["o200k_base"]) > depth
     assert deepest
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": [{"type": "file", "file": {"file_id": "file_1"}}]},
+        {"role": "user", "content": [{"type": "file", "file_id": "file_1"}]},
+        {"role": "assistant", "audio": {"id": "file_1"}},
+    ],
+)
+def test_what_is_kept_at_the_provider_is_named(message: dict[str, Any]) -> None:
+    intent = FORMAT.read("", json.dumps({"model": "m", "messages": [message]}).encode())
+    assert intent.stored == ("file_1",)
+    assert intent.unseen_input
