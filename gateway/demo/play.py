@@ -1,4 +1,4 @@
-"""The script of the demo: six scenes, then the gateway stays up to be tried."""
+"""The script of the demo: seven scenes, then the gateway stays up to be tried."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ from gateway.demo import show
 from gateway.demo.http import Api
 from gateway.demo.stage import ADMIN_KEY, Stage, staged
 from gateway.demo.streams import Ask, Stream, run
+from gateway.demo.target import AlertTarget, alert_target, is_genuine, wait_for
 
 __all__ = ["play"]
 
 BUDGET = Decimal("0.006")
+ALERT_AT = (50, 80)
+EVENTS = ("budget.threshold_reached", "budget.exceeded")
+ALERT_LIMIT_S = 5.0
+SIGNED = ("webhook-id", "webhook-timestamp", "webhook-signature")
 PACE_MS = 30
 HASTE_MS = 2
 REFRESH_PER_S = 12
@@ -40,8 +45,8 @@ def play(*, stay: bool) -> int:
     """Play it; with `stay` the gateway runs until Ctrl-C. The exit status."""
     console = Console()
     try:
-        with staged() as stage:
-            scenes(stage, console)
+        with alert_target() as target, staged() as stage:
+            scenes(stage, target, console)
             if stay:
                 wait_for_ctrl_c(stage, console)
     except KeyboardInterrupt:
@@ -52,7 +57,7 @@ def play(*, stay: bool) -> int:
     return 0
 
 
-def scenes(stage: Stage, console: Console) -> None:
+def scenes(stage: Stage, target: AlertTarget, console: Console) -> None:
     """All scenes in order."""
     admin = stage.api()
     heading(console, "1. A gateway, with nothing but Python")
@@ -61,8 +66,9 @@ def scenes(stage: Stage, console: Console) -> None:
     )
     console.print("Its providers are simulated: real HTTP servers in OpenAI's and DeepSeek's dialects.")
 
-    heading(console, "2. A team, a budget, a key")
+    heading(console, "2. A team, a budget, a key, a webhook")
     key = furnish(admin, console)
+    secret = subscribe(admin, target, console)
     caller = stage.api(key)
     prices = output_prices(caller)
 
@@ -85,7 +91,10 @@ def scenes(stage: Stage, console: Console) -> None:
     stage.providers.defaults(pace_ms=HASTE_MS)
     spent += spend_the_rest(caller, console)
 
-    heading(console, "6. What it cost, three times the same")
+    heading(console, "6. What the team was told meanwhile")
+    show_alerts(target, secret, console)
+
+    heading(console, "7. What it cost, three times the same")
     close_the_books(admin, caller, spent, console)
 
 
@@ -98,6 +107,7 @@ def furnish(admin: Api, console: Console) -> str:
         "unit": "usd",
         "cap": str(BUDGET),
         "period": "month",
+        "alert_at": list(ALERT_AT),
     }
     admin.post("/admin/budgets", budget)
     key = admin.post("/admin/keys", {"account": account["id"], "name": "demo", "sees_account": True}).body
@@ -109,6 +119,27 @@ def furnish(admin: Api, console: Console) -> str:
     console.print(Padding('[cyan]client = OpenAI(base_url=".../v1", api_key="sk-tg-...")', (0, 2)))
     text: str = key["key"]
     return text
+
+
+def subscribe(admin: Api, target: AlertTarget, console: Console) -> str:
+    """Have the budget's alerts sent to a server of ours; the secret that signs them."""
+    webhook = {"target": target.url, "events": list(EVENTS)}
+    secret: str = admin.post("/admin/webhooks", webhook).body["secret"]
+    percents = " and ".join(f"{percent} %" for percent in ALERT_AT)
+    console.print(f"Alerts at {percents}, and when calls are refused, go to [bold]{target.url}[/], signed.")
+    return secret
+
+
+def show_alerts(target: AlertTarget, secret: str, console: Console) -> None:
+    """What the target got, each signature recomputed with nothing but the secret."""
+    wait_for(target, len(ALERT_AT) + 1, ALERT_LIMIT_S)
+    heard = list(target.heard.values())
+    if not heard:
+        raise RuntimeError("no alert came")
+    now_s = time.time()
+    console.print(show.alerts([(each.message, is_genuine(secret, each, now_s)) for each in heard]))
+    console.print("The last one's headers, which any Standard Webhooks library verifies:")
+    console.print(Padding(show.headers(heard[-1].headers, SIGNED), (0, 2)))
 
 
 def output_prices(caller: Api) -> dict[str, Decimal]:

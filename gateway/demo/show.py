@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from gateway.demo.streams import Stream
 
-__all__ = ["balance", "receipt", "refusal", "spend", "streams_table", "usd"]
+__all__ = ["alerts", "balance", "headers", "receipt", "refusal", "spend", "streams_table", "usd"]
 
 STATE_STYLES = {"refused": "bold red", "done": "green", "streaming": "cyan", "admitted": "dim"}
 
@@ -83,6 +83,31 @@ def receipt(body: dict[str, Any]) -> RenderableType:
     facts = f"{body['model']} served as {body['served_model']}; usage by the {body['usage_source']}"
     total = f"charged {usd(body['cost_usd'])}; held before the call {usd(body['hold_usd'])}"
     return Panel(Group(facts, table, total), title=f"receipt {body['id']}", title_align="left", box=ROUNDED)
+
+
+def alerts(messages: Sequence[tuple[dict[str, Any], bool]]) -> RenderableType:
+    """What a target of alerts heard, and whether its signature was verified."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("event", style="bold", no_wrap=True)
+    table.add_column("", justify="right")
+    table.add_column("spent", justify="right")
+    table.add_column("held", justify="right")
+    table.add_column("signature")
+    for message, is_genuine in messages:
+        data = message["data"]
+        threshold = f"{data['threshold']} %" if "threshold" in data else ""
+        verdict = Text("verified", "green") if is_genuine else Text("wrong", "bold red")
+        table.add_row(message["type"], threshold, usd(data["spent"]), usd(data["held"]), verdict)
+    return table
+
+
+def headers(given: Mapping[str, str], names: Sequence[str]) -> RenderableType:
+    """Some headers of a request."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    for name in names:
+        grid.add_row(name, given[name])
+    return grid
 
 
 def spend(report: dict[str, Any]) -> RenderableType:

@@ -65,6 +65,8 @@ def environment(port: int, folder: str, providers: SimulatedProviders) -> dict[s
         "TOLLGATE_ADMIN_KEY": ADMIN_KEY,
         "TOLLGATE_SERVER__PORT": str(port),
         "TOLLGATE_SERVER__DATA_DIR": str(Path(folder, "data")),
+        # Alerts go to a server on this machine, which has to be allowed by name.
+        "TOLLGATE_WEBHOOKS__ALLOW_PRIVATE": "127.0.0.1",
     }
     for name in ("openai", "deepseek"):
         ours[f"TOLLGATE_PROVIDERS__{name.upper()}__BASE_URL"] = providers.url(name)

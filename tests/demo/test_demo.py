@@ -24,3 +24,7 @@ def test_the_demo_shows_one_figure_three_times_and_ends() -> None:
     assert told == reported == counted != "0.000000"
     assert held == "0.000000"
     assert "budget_exceeded" in shown.stdout
+    alerts = re.findall(r"^ *(budget\.\w+) .* (verified|wrong) *$", shown.stdout, re.MULTILINE)
+    assert ("budget.exceeded", "verified") in alerts
+    assert alerts.count(("budget.threshold_reached", "verified")) == 2
+    assert "wrong" not in dict(alerts).values()
