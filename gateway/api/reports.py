@@ -24,6 +24,7 @@ from gateway.domain.instants import rfc3339
 from gateway.registry import scan
 from gateway.reports import delivery
 from gateway.reports.base import Query, Report
+from gateway.reports.currencies import in_currency
 from gateway.reports.parameters import parse
 from gateway.reports.rendering import MEDIA_TYPES, file_name, rendering
 from gateway.reports.visibility import Principal
@@ -69,6 +70,7 @@ class Reports:
             # In a thread: ten thousand buckets of a zone take longer than the event loop may be held up.
             pairs = request.query_params.multi_items()
             query = await run_in_threadpool(parse, report, pairs, self._deps.clock.now_us())
+            report = in_currency(report, query)
             if report.cursor is not None and query.limit is None:
                 return await self._paged(report, query, principal)
             return await self._whole(report, query, principal)

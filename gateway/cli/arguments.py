@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from gateway.cli.client import Client, CommandFailed
+from gateway.cli.client import USAGE, Client, CommandFailed
 
-__all__ = ["AsJson", "account_id", "given", "instant", "pairs", "seconds"]
+__all__ = ["AsJson", "account_id", "file_text", "given", "instant", "pairs", "seconds"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print data as JSON.", show_default=False)]
 
@@ -65,3 +66,13 @@ def pairs(written: Sequence[str]) -> dict[str, str]:
 def given(**values: Any) -> Mapping[str, Any]:
     """The options that were given."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def file_text(file: Path) -> str:
+    """What a file says."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandFailed(
+            f"{file} cannot be read: {error}.", "Give a text file, as UTF-8.", USAGE
+        ) from None

@@ -17,6 +17,7 @@ USAGE: Final = 2
 # An import of thousands of prices takes seconds.
 TIMEOUT_S: Final = 120.0
 PAGE: Final = 1000
+PIECE_BYTES: Final = 256 * 1024
 
 
 class CommandFailed(Exception):
@@ -80,6 +81,17 @@ class Client:
         """An answer as it is, such as CSV."""
         return self._request("GET", path, query, None).decode()
 
+    def pieces(self, path: str, /, **query: str | int | bool | None) -> Iterator[bytes]:
+        """A long answer as it comes."""
+        connection, response = self._asked("GET", path, query, None)
+        try:
+            while piece := response.read1(PIECE_BYTES):
+                yield piece
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from None
+        finally:
+            connection.close()
+
     def _json(
         self,
         method: str,
@@ -97,6 +109,22 @@ class Client:
         query: Mapping[str, str | int | bool | None],
         body: Mapping[str, Any] | None,
     ) -> bytes:
+        connection, response = self._asked(method, path, query, body)
+        try:
+            return response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from None
+        finally:
+            connection.close()
+
+    def _asked(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int | bool | None],
+        body: Mapping[str, Any] | None,
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """A request that was sent and not refused; whoever reads the answer closes the connection."""
         sent = {
             name: str(value).lower() if isinstance(value, bool) else value for name, value in query.items()
         }
@@ -109,14 +137,14 @@ class Client:
         try:
             connection.request(method, target, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
-            answer = response.read()
+            refusal = response.read() if response.status >= 400 else None
         except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from None
-        finally:
             connection.close()
-        if response.status >= 400:
-            raise _refusal(response.status, answer)
-        return answer
+            raise self._unreachable(error) from None
+        if refusal is not None:
+            connection.close()
+            raise _refusal(response.status, refusal)
+        return connection, response
 
     def _connect(self) -> http.client.HTTPConnection:
         host = self._parts.hostname

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from gateway.cli.arguments import AsJson, account_id, given, instant
+from gateway.cli.arguments import AsJson, account_id, file_text, given, instant
 from gateway.cli.client import FOUND_A_PROBLEM, USAGE, CommandFailed
 from gateway.cli.session import session_of
 from gateway.cli.tables import moment, show_fields, show_table
@@ -28,7 +28,7 @@ def import_prices(
     """Import the price list installed with the gateway, or a file. What is there already stays."""
     session = session_of(context)
     client = session.client()
-    body = {} if file is None else {"file": _text(file), "name": file.name}
+    body = {} if file is None else {"file": file_text(file), "name": file.name}
     with session.working("Importing prices ..."):
         result = client.post("/admin/prices/import", body)
     if as_json:
@@ -145,13 +145,6 @@ def explain(
     session.data.print()
     columns = ("METER", "TIER", "OVER", "USD/M", "FROM", "SOURCE", "WHY")
     show_table(session.data, columns, [_rate(each) for each in found["rates"]], right=_FIGURES)
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"{file} cannot be read: {error}.", "Give a JSON or CSV file.", USAGE) from None
 
 
 def _row(price: Any) -> list[str]:

@@ -1,13 +1,15 @@
-"""`tollgate report NAME`: any report, as a table, as CSV or as JSON."""
+"""`tollgate report NAME`: any report, as a table, as JSON, or as a file of CSV, JSON or Parquet."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from gateway.cli.arguments import AsJson
 from gateway.cli.client import USAGE, CommandFailed
+from gateway.cli.saving import save
 from gateway.cli.session import session_of
 from gateway.cli.tables import show_table
 
@@ -28,6 +30,10 @@ def report(
     where: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE for any other parameter, as often as needed.")
     ] = None,
+    currency: Annotated[str | None, typer.Option(help="Such as EUR; needs exchange rates.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write a file: .csv, .json or .parquet.")
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.", show_default=False)] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -41,8 +47,12 @@ def report(
         "bucket": bucket,
         "group_by": group_by,
         "account": account,
+        "currency": currency,
         **_others(where or []),
     }
+    if output is not None:
+        save(session, client, f"/reports/{name}", output, format=_suffix(output), **query)
+        return
     if as_csv:
         session.data.file.write(client.text(f"/reports/{name}", format="csv", **query))
         return
@@ -59,6 +69,14 @@ def report(
     figures = [column for column in columns if _is_figure(found["rows"], column)]
     show_table(session.data, columns, rows, right=figures)
     session.say(f"complete up to {found['as_of']}")
+
+
+def _suffix(output: Path) -> str:
+    if output.suffix not in (".csv", ".json", ".parquet"):
+        raise CommandFailed(
+            f"{output} does not say what to write.", "End its name in .csv, .json or .parquet.", USAGE
+        )
+    return output.suffix.removeprefix(".")
 
 
 def _others(written: list[str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from sqlalchemy import Connection
@@ -26,11 +26,15 @@ PAGE: Final = frozenset({"limit", "after"})
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `is_summed`: the total has it, as the sum of the printed rows."""
+    """One column. `is_summed`: the total has it, as the sum of the printed rows.
+
+    `remainder_of` names two columns of money whose difference this one is, in every currency.
+    """
 
     name: str
     kind: Kind
     is_summed: bool = False
+    remainder_of: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,10 @@ class Query:
     limit: int | None
     after: str | None
 
+    def by(self, groups: tuple[str, ...]) -> Query:
+        """The same question by other groups."""
+        return replace(self, group_by=groups)
+
 
 @dataclass(frozen=True, slots=True)
 class Visible:
@@ -75,7 +83,8 @@ class Report:
 
     `rows` reads inside one transaction and yields a value for each of `columns`. `cursor` names the column
     by which a paged report continues (`after`); such a report yields at most `query.limit` rows, newest
-    first. `admin_only`: it tells of the gateway itself, not of anybody's spend.
+    first. `admin_only`: it tells of the gateway itself, not of anybody's spend. `dated_by` names the column
+    whose instant decides at which rate a row is shown in another currency; None is the end of the period.
     """
 
     name: str
@@ -86,3 +95,4 @@ class Report:
     rows: Callable[[Connection, Query, Visible], Iterator[Row]]
     cursor: str | None = None
     admin_only: bool = False
+    dated_by: str | None = None

@@ -14,6 +14,7 @@ from gateway.domain.amounts import format_amount
 from gateway.domain.periods import Window, window
 from gateway.reports.base import Column, Query, Report, Row, Visible
 from gateway.reports.holds import leases_by_window
+from gateway.reports.percentages import percentage
 from gateway.store.reading import path_of, stream, subtree, with_path
 from gateway.store.tables import budgets, virtual_keys, windows
 
@@ -92,17 +93,9 @@ def _shown(row: SqlRow[Any], current: Window, figures: _Figures) -> Row:
         "window_start": current.start_us,
         "resets_at": current.end_us,
         "remaining": format_amount(remaining, row.unit),
-        "percentage": _percentage(figures.spent, figures.cap),
+        "percentage": percentage(figures.spent, figures.cap),
     }
     return tuple([known[column.name] for column in COLUMNS])
-
-
-def _percentage(spent: int, cap: int) -> str | None:
-    """How much of the cap is spent, in hundredths of a percent rounded down; 100 is never reached early."""
-    if cap == 0:
-        return None
-    whole, fraction = divmod(abs(spent) * 10_000 // cap, 100)
-    return f"{'-' if spent < 0 else ''}{whole}.{fraction:02d}"
 
 
 def _json(value: Any) -> str:

@@ -121,4 +121,5 @@ REPORT = Report(
     columns=_columns,
     rows=_rows,
     cursor="id",
+    dated_by="admitted_at",
 )

@@ -68,7 +68,7 @@ def read(
     wants_tags = any(name.startswith(TAG) for name in wanted.named)
     statement = _statement(wanted, start_us, end_us)
     for row in stream(conn, statement):
-        dimensions = _dimensions(row, wants_tags)
+        dimensions = _dimensions(row, wants_tags, wanted.by_id)
         if any(dimensions.get(name, "") != value for name, value in wanted.names.items()):
             continue
         bucket = bisect_right(edges_us, row.admitted_at) - 1
@@ -91,8 +91,9 @@ def _add(sums: dict[_Key, list[int]], key: _Key, figures: list[int]) -> None:
             known[index] += figure
 
 
-def _dimensions(row: Row[Any], wants_tags: bool) -> dict[str, str]:
-    found = {"account": row.path, "key": row.key, "provider": row.provider, "model": row.model}
+def _dimensions(row: Row[Any], wants_tags: bool, by_id: bool) -> dict[str, str]:
+    account = row.account if by_id else row.path
+    found = {"account": account, "key": row.key, "provider": row.provider, "model": row.model}
     found["end_user"] = row.end_user or ""
     if wants_tags:
         found |= {TAG + name: value for name, value in _TAGS.decode(row.tags).items()}
@@ -106,7 +107,7 @@ def _statement(wanted: Wanted, start_us: int, end_us: int) -> Select[Any]:
         tests &= func.coalesce(columns.end_user, "") == wanted.names["end_user"]
     kinds = (columns.admitted_at, columns.kind, columns.outcome)
     figures = (columns.usage, columns.lines, columns.charge, columns.list_charge)
-    names = (columns.key, columns.provider, columns.model, columns.end_user, columns.tags)
+    names = (columns.account, columns.key, columns.provider, columns.model, columns.end_user, columns.tags)
     shown = select(*kinds, *figures, *names, path_of(columns.account).label("path"))
     joined = shown.select_from(with_path(ledger, columns.account))
     return joined.where(tests, wanted.selection.condition(columns))

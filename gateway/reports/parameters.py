@@ -8,17 +8,19 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from gateway.domain.errors import BadRequest
+from gateway.domain.exchange import USD, check_currency
 from gateway.domain.periods import BUCKETS, SLOT_US, buckets, slot_of, window
 from gateway.domain.zones import EPOCH, check_timezone, first_instant, zone
 from gateway.reports.base import Query, Report
+from gateway.reports.parquet import is_installed
 from gateway.reports.rendering import RENDERINGS
 
 __all__ = ["GROUPS", "MOST_ROWS_PER_PAGE", "parse"]
 
 GROUPS: Final = ("account", "key", "model", "provider", "meter", "end_user")
 TAG: Final = "tag:"
-# The currency of prices and of the ledger; amounts in another one need a dated rate.
-CURRENCY: Final = "USD"
+# These go to a file, so that without a limit they hold everything.
+FILES: Final = ("csv", "parquet")
 ROWS_PER_PAGE: Final = 100
 MOST_ROWS_PER_PAGE: Final = 10_000
 MOST_GROUPS: Final = 8
@@ -45,7 +47,7 @@ def parse(report: Report, pairs: Iterable[tuple[str, str]], now_us: int) -> Quer
     timezone = given.get("timezone", "UTC")
     check_timezone(timezone)
     start_us, end_us = _period(given, timezone, now_us)
-    page_format = _one_of("format", given.get("format", "json"), tuple(RENDERINGS))
+    page_format = _format(given.get("format", "json"))
     return Query(
         now_us=now_us,
         start_us=start_us,
@@ -54,7 +56,7 @@ def parse(report: Report, pairs: Iterable[tuple[str, str]], now_us: int) -> Quer
         timezone=timezone,
         group_by=_groups(given.get("group_by", "")),
         filters={name: value for name, value in given.items() if name in GROUPS or name.startswith(TAG)},
-        currency=_currency(given.get("currency", CURRENCY)),
+        currency=_currency(given.get("currency", USD)),
         format=page_format,
         limit=_limit(report, given.get("limit"), page_format),
         after=given.get("after"),
@@ -156,16 +158,13 @@ def _groups(text: str) -> tuple[str, ...]:
 
 
 def _currency(text: str) -> str:
-    if text != CURRENCY:
-        raise _invalid(
-            "currency", f"There is no exchange rate for {text[:16]!r}", f"Reports are in {CURRENCY}."
-        )
+    check_currency(text)
     return text
 
 
 def _limit(report: Report, text: str | None, page_format: str) -> int | None:
-    """Rows of a page. CSV goes to a file, so that without a limit it is everything."""
-    if report.cursor is None or (text is None and page_format == "csv"):
+    """Rows of a page; None is everything."""
+    if report.cursor is None or (text is None and page_format in FILES):
         return None
     if text is None:
         return ROWS_PER_PAGE
@@ -174,6 +173,17 @@ def _limit(report: Report, text: str | None, page_format: str) -> int | None:
             "limit", f"{text[:16]!r} is no number of rows", f"Give 1 to {MOST_ROWS_PER_PAGE} rows to a page."
         )
     return int(text)
+
+
+def _format(text: str) -> str:
+    _one_of("format", text, tuple(RENDERINGS))
+    if text == "parquet" and not is_installed():
+        raise _invalid(
+            "format",
+            "This gateway writes no Parquet: pyarrow is not installed",
+            "Install tollgate-gateway[parquet], or ask for CSV.",
+        )
+    return text
 
 
 def _one_of(param: str, value: str, known: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Rows as bytes, piece by piece: JSON with a total, or CSV.
+"""Rows as bytes, piece by piece: JSON with a total, CSV, or Parquet (`reports.parquet`).
 
 Money is written as decimal strings, exactly; the total is the sum of the rows that were written, taken as
 they pass. CSV is RFC 4180: a header, CRLF, quotes where they are needed, UTF-8 without a byte order mark.
@@ -23,6 +23,7 @@ from gateway.domain.instants import rfc3339
 from gateway.domain.money import format_usd
 from gateway.domain.zones import EPOCH, zone
 from gateway.reports.base import Column, Query, Report, Row, Value
+from gateway.reports.parquet import ParquetRendering
 
 __all__ = [
     "MEDIA_TYPES",
@@ -140,10 +141,12 @@ class _Total:
 RENDERINGS: Final[Mapping[str, Callable[[Report, Query], Rendering]]] = {
     "json": JsonRendering,
     "csv": CsvRendering,
+    "parquet": ParquetRendering,
 }
 MEDIA_TYPES: Final[Mapping[str, str]] = {
     "json": "application/json",
     "csv": "text/csv; charset=utf-8; header=present",
+    "parquet": "application/vnd.apache.parquet",
 }
 
 

@@ -58,7 +58,7 @@ def read(conn: Connection, wanted: Wanted, run: Run) -> Iterator[SumRow]:
 
 def _statement(conn: Connection, wanted: Wanted, run: Run) -> Select[Any]:
     summed = _source(wanted, run).subquery()
-    if "account" in wanted.groups:
+    if "account" in wanted.groups and not wanted.by_id:
         summed = _by_path(summed, wanted).subquery()
     meter = summed.c.meter if wanted.by_meter else literal("")
     groups = [summed.c[name] for name in wanted.groups]

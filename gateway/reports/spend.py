@@ -39,4 +39,5 @@ REPORT = Report(
     parameters=PERIOD | SLICES | FILTERS,
     columns=_columns,
     rows=_rows,
+    dated_by="bucket_start",
 )

@@ -39,10 +39,19 @@ class Sum(NamedTuple):
 
 
 def sums(
-    conn: Connection, query: Query, visible: Visible, measures: tuple[str, ...], *, by_meter: bool = False
+    conn: Connection,
+    query: Query,
+    visible: Visible,
+    measures: tuple[str, ...],
+    *,
+    by_meter: bool = False,
+    by_id: bool = False,
 ) -> Iterator[Sum]:
-    """The sums of a query's measures in the order of bucket and group, read as they are taken."""
-    wanted = Wanted.of(query, visible, measures, by_meter=by_meter)
+    """The sums of a query's measures in the order of bucket and group, read as they are taken.
+
+    Accounts are shown by path, or `by_id`.
+    """
+    wanted = Wanted.of(query, visible, measures, by_meter=by_meter, by_id=by_id)
     rows = _rows(conn, query, wanted)
     for (bucket, group), parts in groupby(rows, key=lambda row: (row.bucket, row.group)):
         yield Sum(query.edges_us[bucket], group, _by_meter(parts))

@@ -33,7 +33,8 @@ class SumRow(NamedTuple):
 class Wanted:
     """What to sum up: `measures` of the rows of `selection` by `groups`, and by meter where `by_meter`.
 
-    `names` are end users and tags (`tag:NAME`) that calls must have, "" for none.
+    `names` are end users and tags (`tag:NAME`) that calls must have, "" for none. Accounts are told apart
+    by their paths, or `by_id`.
     """
 
     selection: Selection
@@ -41,6 +42,7 @@ class Wanted:
     by_meter: bool
     measures: tuple[str, ...]
     names: Mapping[str, str]
+    by_id: bool = False
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -53,7 +55,9 @@ class Wanted:
         return tuple(dict.fromkeys((*self.groups, "meter"))) if self.by_meter else self.groups
 
     @classmethod
-    def of(cls, query: Query, visible: Visible, measures: tuple[str, ...], *, by_meter: bool) -> Wanted:
+    def of(
+        cls, query: Query, visible: Visible, measures: tuple[str, ...], *, by_meter: bool, by_id: bool = False
+    ) -> Wanted:
         """What a query asks for, of what may be seen."""
         return cls(
             selection=selection_of(query, visible),
@@ -61,6 +65,7 @@ class Wanted:
             by_meter=by_meter or "meter" in query.group_by,
             measures=measures,
             names={name: value for name, value in query.filters.items() if _is_named(name)},
+            by_id=by_id,
         )
 
 

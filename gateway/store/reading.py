@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, and_, func, or_, select
 
 from gateway.store.tables import accounts
 
-__all__ = ["Selection", "accounts_named", "path_of", "stream", "subtree", "with_path"]
+__all__ = ["Place", "Selection", "accounts_named", "path_of", "places", "stream", "subtree", "with_path"]
 
 ROWS_AT_ONCE: Final = 1_000
 
@@ -60,6 +60,27 @@ def accounts_named(conn: Connection, name: str, within: str | None) -> tuple[str
     if within is not None:
         query = query.where(accounts.c.id.in_(subtree((within,))))
     return tuple(conn.execute(query.order_by(accounts.c.id)).scalars())
+
+
+class Place(NamedTuple):
+    """Where an account stands: its path, the cost centre it is charged to ("" for none), and its parent."""
+
+    path: str
+    cost_center: str
+    parent: str | None = None
+
+
+def places(conn: Connection) -> dict[str, Place]:
+    """Every account's place by its id, deleted ones too; a cost centre reaches down to the next one."""
+    columns = (accounts.c.id, accounts.c.parent, accounts.c.path, accounts.c.cost_center)
+    rows = {row.id: row for row in conn.execute(select(*columns))}
+    found: dict[str, Place] = {}
+    for account, row in rows.items():
+        nearest = row
+        while not nearest.cost_center and nearest.parent is not None:
+            nearest = rows[nearest.parent]
+        found[account] = Place(row.path, nearest.cost_center or "", row.parent)
+    return found
 
 
 def with_path(source: FromClause, account: ColumnElement[Any]) -> FromClause:

@@ -497,11 +497,24 @@ def _create_webhooks() -> None:
     )
 
 
+def _create_finance() -> None:
+    op.create_table(
+        "fx",
+        _str("currency", 3),
+        _str("day", 10),
+        _big("rate_nano"),
+        _text("source"),
+        _big("created_at"),
+        _key("fx", "currency", "day"),
+    )
+
+
 # Children first, so that no foreign key ever points at nothing.
 _IN_ORDER_OF_DROPPING = (
     "delivery_attempts",
     "deliveries",
     "webhooks",
+    "fx",
     "answers",
     "audit",
     "alarms",
@@ -544,6 +557,7 @@ def upgrade() -> None:
     _create_rollup("tag_rollups", _str("tag", 64), _str("value", 255))
     _create_operations()
     _create_webhooks()
+    _create_finance()
 
 
 def downgrade() -> None:

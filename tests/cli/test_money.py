@@ -124,3 +124,23 @@ def test_a_report_is_a_table_csv_or_json(tollgate: Tollgate, plane: Plane) -> No
     assert found["total"]["cost"] == "3.2"
     assert "no parameter" in tollgate("report", "spend", "--where", "colour=red", status=2).err
     assert "There is no report" in tollgate("report", "weather", status=1).err
+
+
+def test_rates_are_imported_and_reports_follow(tollgate: Tollgate, tmp_path: Path) -> None:
+    rates = tmp_path / "rates.csv"
+    rates.write_text("date,currency,rate\n2026-01-01,EUR,0.9\n")
+    assert "Added 1 rates" in tollgate("fx", "import", str(rates)).err
+    assert "0.9" in tollgate("fx", "list").out
+    rates.write_text("date,currency,rate\n2026-01-01,EUR,0.8\n")
+    assert "not 0.8" in tollgate("fx", "import", str(rates), status=1).out
+    shown = tollgate("report", "spend", "--currency", "EUR", "--json").json
+    assert shown["total"]["currency"] == "EUR"
+
+
+def test_a_report_is_written_to_a_file(tollgate: Tollgate, tmp_path: Path) -> None:
+    for suffix, beginning in ((".csv", b"bucket_start,"), (".json", b'{"report"'), (".parquet", b"PAR1")):
+        path = tmp_path / f"spend{suffix}"
+        assert "Wrote" in tollgate("report", "spend", "-o", str(path)).err
+        assert path.read_bytes().startswith(beginning)
+    assert list(tmp_path.glob("*.part")) == []
+    assert ".parquet" in tollgate("report", "spend", "-o", "spend.xls", status=2).err

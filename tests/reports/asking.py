@@ -17,6 +17,7 @@ from gateway.domain.tenancy import AdminKey, VirtualKey
 from gateway.registry import scan
 from gateway.reports import delivery
 from gateway.reports.base import Report
+from gateway.reports.currencies import in_currency
 from gateway.reports.parameters import parse
 from gateway.reports.visibility import Principal
 from tests.reports.book import EPOCH, instant
@@ -60,8 +61,8 @@ def ask(
     now_us: int = NOW_US,
 ) -> bytes:
     """The whole answer."""
-    report = REPORTS[name]
-    query = parse(report, parameters.items(), now_us)
+    query = parse(REPORTS[name], parameters.items(), now_us)
+    report = in_currency(REPORTS[name], query)
     with engine.connect() as conn:
         written = delivery.write(conn, report, query, principal, lambda conn: AS_OF_US)
     with written.file as file:

@@ -61,7 +61,7 @@ REFUSED: dict[str, tuple[str, Pairs, str, str]] = {
     "no such offset": ("spend", [("start", "2026-02-01T00:00:00+25:00")], "start", "does not exist"),
     "the year 0": ("spend", [("start", "0000-01-01")], "start", "out of reach"),
     "the year 9999": ("spend", [("end", "9999-12-31")], "end", "out of reach"),
-    "another currency": ("spend", [("currency", "EUR")], "currency", "no exchange rate for 'EUR'"),
+    "no currency": ("spend", [("currency", "euro")], "currency", "'euro' is no currency"),
     "another format": ("spend", [("format", "xlsx")], "format", "'xlsx' is no format"),
     "no rows": ("calls", [("limit", "0")], "limit", "no number of rows"),
     "too many rows": ("calls", [("limit", "10001")], "limit", "no number of rows"),

@@ -10,6 +10,7 @@ __all__ = ["ROLES"]
 _ANYBODY: Final = ("owner", "operator", "finance", "viewer")
 _OPERATORS: Final = ("owner", "operator")
 _AUDITORS: Final = ("owner", "operator", "finance")
+_FINANCE: Final = ("owner", "finance")
 _OWNERS: Final = ("owner",)
 
 ROLES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -61,4 +62,7 @@ ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "leases.release": _OPERATORS,
     "audit.list": _AUDITORS,
     "audit.verify": _AUDITORS,
+    "fx.create": _FINANCE,
+    "fx.import": _FINANCE,
+    "fx.list": _ANYBODY,
 }

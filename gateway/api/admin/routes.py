@@ -15,6 +15,7 @@ from gateway.api.admin import (
     audits,
     budgets,
     deliveries,
+    fx,
     grants,
     keys,
     leases,
@@ -40,6 +41,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *webhooks.OPERATIONS,
     *deliveries.OPERATIONS,
     *audits.OPERATIONS,
+    *fx.OPERATIONS,
 )
 
 

@@ -4,6 +4,7 @@ from gateway.store.tables.answers import answers
 from gateway.store.tables.base import metadata
 from gateway.store.tables.belongings import belongings
 from gateway.store.tables.budgets import budget_increases, budgets, grants, windows
+from gateway.store.tables.finance import fx
 from gateway.store.tables.journals import claims, journals, leases, quarantine
 from gateway.store.tables.ledger import end_user_rollups, ledger, rollups, tag_rollups
 from gateway.store.tables.operations import alarms, audit, events, meta, revisions
@@ -25,6 +26,7 @@ __all__ = [
     "delivery_attempts",
     "end_user_rollups",
     "events",
+    "fx",
     "grants",
     "journals",
     "leases",
