@@ -23,6 +23,7 @@ from typing import Any
 from starlette.applications import Starlette
 
 import gateway.formats
+import gateway.formats.translation
 import gateway.providers
 from gateway.alerts.alerts import Alerts
 from gateway.alerts.mailing import MailServer
@@ -49,6 +50,7 @@ from gateway.domain.names import NameGate
 from gateway.domain.networks import parse_networks
 from gateway.domain.prices import RateCard
 from gateway.formats.base import Format
+from gateway.formats.translation.base import Translations
 from gateway.gate.admission import Desk, Limits
 from gateway.gate.belongings import Belongings
 from gateway.gate.counting import Counters
@@ -148,9 +150,9 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
     await directory.refresh()
     client = Client(RelayLimits(), connections=connections(settings))
     belongings = belongings_of(settings, database)
-    gate = gate_of(settings, directory, ledger, client, belongings, database, names, clock)
-    watch = Watch(gate.loop.time)
     formats: dict[str, Format] = scan(gateway.formats, "FORMAT")
+    gate = gate_of(settings, directory, ledger, client, belongings, database, names, clock, formats)
+    watch = Watch(gate.loop.time)
     by_path = {path.encode(): each for each in formats.values() for path in each.paths}
     alerts = alerts_of(settings, database, clock, gate)
     surfaces = surfaces_of(settings, gate, database, clock, formats, alerts)
@@ -194,13 +196,15 @@ def gate_of(
     database: Database,
     names: NameGate,
     clock: Clock,
+    formats: Mapping[str, Format],
 ) -> Gate:
     """The gate, with the configured limits."""
     limits = settings.limits
     router = Router(upstreams(settings), settings.aliases, unpriced(settings))
     caps = Limits(limits.default_output_tokens, limits.min_output_tokens)
+    translations = Translations(scan(gateway.formats.translation, "TRANSLATION").values(), formats)
     return Gate(
-        Desk(directory, router, ledger, names, caps),
+        Desk(directory, router, translations, ledger, names, caps),
         directory,
         ledger,
         client,

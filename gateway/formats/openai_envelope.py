@@ -161,6 +161,7 @@ def read_reply(body: bytes, intent: Intent | None = None) -> tuple[Report | None
 def write_usage(usage: Usage) -> bytes:
     """Meters as a usage object of the dialect: parts are told inside their totals."""
     ins, outs = input_total(usage), output_total(usage)
+    written = usage.get("cache_write_5m", 0) + usage.get("cache_write_1h", 0)
     return msgspec.json.encode(
         {
             "prompt_tokens": ins,
@@ -169,6 +170,7 @@ def write_usage(usage: Usage) -> bytes:
             "prompt_tokens_details": {
                 "cached_tokens": usage.get("cache_read", 0),
                 "audio_tokens": usage.get("audio_input", 0),
+                **({"cache_write_tokens": written} if written else {}),
             },
             "completion_tokens_details": {
                 "reasoning_tokens": usage.get("reasoning", 0),

@@ -1,6 +1,6 @@
 """Everything that is decided about a call before money is held. No waiting, no side effect.
 
-    identify -> read -> scope -> plan -> cap -> quote -> needs
+    identify -> read -> scope -> plan -> (translate) -> cap -> quote -> needs
 
 Each step takes the last one's value. The result is an `Offer`: what the call may do and what it must hold.
 """
@@ -15,15 +15,17 @@ import msgspec
 
 from gateway.domain.budgets import Budget, Need, need
 from gateway.domain.catalogue import Catalogue, ModelEntry
-from gateway.domain.errors import BadRequest, Forbidden, NotFound, PriceMissing, Unauthenticated
+from gateway.domain.errors import BadRequest, Forbidden, PriceMissing, Unauthenticated
 from gateway.domain.names import NameGate, end_user_name, merge_tags
 from gateway.domain.quotes import Quote, affordable_output, quote
 from gateway.domain.scopes import Scope, allowed_model
 from gateway.domain.tenancy import VirtualKey
 from gateway.formats.base import Dialect, Intent
+from gateway.formats.translation.base import Translations, Translator
 from gateway.gate.directory import Applicable, Caller, Directory
 from gateway.gate.inbound import InboundCall, asked_of_gateway
 from gateway.gate.plans import Plan, Router
+from gateway.gate.wording import Sent, check_served, sent_as
 
 __all__ = ["FALLBACK", "Desk", "Headrooms", "Limits", "Offer"]
 
@@ -73,7 +75,9 @@ class Offer(msgspec.Struct, frozen=True, gc=False):
     caller: Caller
     catalogue: Catalogue  # as it was at admission: a price that comes later is not this call's
     inbound: InboundCall
+    sent: InboundCall  # the same in the words of its upstream: `inbound` itself where it is spoken there
     intent: Intent
+    translator: Translator | None
     plan: Plan
     scope: Scope
     budgets: Sequence[Applicable]
@@ -89,10 +93,17 @@ class Desk:
     """The admission desk of one worker."""
 
     def __init__(
-        self, directory: Directory, router: Router, headrooms: Headrooms, names: NameGate, limits: Limits
+        self,
+        directory: Directory,
+        router: Router,
+        translations: Translations,
+        headrooms: Headrooms,
+        names: NameGate,
+        limits: Limits,
     ) -> None:
         self._directory = directory
         self.router = router
+        self._translations = translations
         self._headrooms = headrooms
         self._names = names
         self._limits = limits
@@ -104,7 +115,8 @@ class Desk:
         plan = self.plan(caller, intent.model, inbound.format.name, now_us)
         end_user, tags = self._names_of(caller, inbound, intent, now_us)
         scope, budgets = caller.scope(plan.provider, plan.model, end_user, tags)
-        return self._offer(caller, inbound, intent, plan, scope, budgets, now_us)
+        sent = sent_as(self._translations, inbound, intent, plan, now_us)
+        return self._offer(caller, inbound, sent, plan, scope, budgets, now_us)
 
     def again(self, offer: Offer, prompt_tokens: int | None = None) -> Offer:
         """The same call judged anew: by headroom that is known by now, or with its prompt counted."""
@@ -112,18 +124,20 @@ class Desk:
         if prompt_tokens is not None:
             bound = min(intent.input_bound, prompt_tokens + intent.allowance)
             intent = msgspec.structs.replace(intent, input_bound=bound)
+        sent = Sent(offer.sent, intent, offer.translator)
         return self._offer(
-            offer.caller, offer.inbound, intent, offer.plan, offer.scope, offer.budgets, offer.admitted_at_us
+            offer.caller, offer.inbound, sent, offer.plan, offer.scope, offer.budgets, offer.admitted_at_us
         )
 
     def instead(self, offer: Offer, model: str) -> Offer:
         """The same call on another model, quoted anew: what an exhausted budget falls back to."""
-        plan = self.plan(offer.caller, model, offer.inbound.format.name, offer.admitted_at_us)
+        inbound, now_us = offer.inbound, offer.admitted_at_us
+        plan = self.plan(offer.caller, model, inbound.format.name, now_us)
         plan = replace(plan, flags=(*plan.flags, FALLBACK))
         scope, budgets = offer.caller.scope(plan.provider, plan.model, offer.scope.end_user, offer.scope.tags)
-        return self._offer(
-            offer.caller, offer.inbound, offer.intent, plan, scope, budgets, offer.admitted_at_us
-        )
+        intent = inbound.format.read(inbound.path, inbound.body)
+        sent = sent_as(self._translations, inbound, intent, plan, now_us)
+        return self._offer(offer.caller, inbound, sent, plan, scope, budgets, now_us)
 
     def fits(self, offer: Offer) -> bool:
         """Whether every hard budget has room for the offer, as far as this worker knows."""
@@ -151,13 +165,7 @@ class Desk:
             plan = replace(plan, card=plan.card.for_accounts([account.id for account in caller.accounts]))
             _check_allowed(caller.key.models, plan.provider, plan.model)
             caller.remember_plan(model, plan)
-        if format_name not in plan.upstream.provider.paths:
-            spoken = ", ".join(sorted(plan.upstream.provider.paths))
-            raise NotFound(
-                "unsupported_endpoint",
-                f"{plan.provider}/{plan.model} is not served at this endpoint.",
-                hint=f"{plan.provider} is served in these formats: {spoken}.",
-            )
+        check_served(self._translations, plan, format_name)
         return plan
 
     def _names_of(
@@ -187,12 +195,13 @@ class Desk:
         self,
         caller: Caller,
         inbound: InboundCall,
-        intent: Intent,
+        sent: Sent,
         plan: Plan,
         scope: Scope,
         budgets: Sequence[Applicable],
         now_us: int,
     ) -> Offer:
+        intent = sent.intent
         cap = self._cap(caller.key, intent, plan)
         if intent.output_cap is None:
             cap = self._affordable(intent, plan, budgets, cap, now_us)
@@ -208,7 +217,9 @@ class Desk:
             caller=caller,
             catalogue=self._directory.catalogue,
             inbound=inbound,
+            sent=sent.call,
             intent=intent,
+            translator=sent.translator,
             plan=plan,
             scope=scope,
             budgets=budgets,

@@ -12,11 +12,16 @@ from typing import NamedTuple
 
 from gateway.domain.errors import GatewayError, UpstreamFailed
 from gateway.formats.base import Format, Intent, StreamMeter
+from gateway.formats.translation.base import Translator
+from gateway.formats.translation.metering import TranslatedMeter
 from gateway.gate.inbound import Headers
 from gateway.gate.settlement import Ending
 from gateway.relay.calls import UpstreamFailure
 
-__all__ = ["Answer", "Outcome", "failed"]
+__all__ = ["IN_BAND", "Answer", "Outcome", "failed"]
+
+# Flags an error that came inside a success.
+IN_BAND = "upstream_error"
 
 _TIMEOUTS = ("connect_timeout", "first_byte_timeout", "idle_timeout")
 _CODINGS = (b"gzip", b"x-gzip", b"deflate")
@@ -47,9 +52,18 @@ class Answer:
     )
 
     def __init__(
-        self, status: int, headers: Headers, wire_format: Format, intent: Intent, limit_bytes: int
+        self,
+        status: int,
+        headers: Headers,
+        wire_format: Format,
+        intent: Intent,
+        limit_bytes: int,
+        translator: Translator | None = None,
     ) -> None:
-        """`limit_bytes` bounds what is collected. Raises UpstreamFailed for a coding nobody asked for."""
+        """`wire_format` is the upstream's; a stream of it goes on in the words of the `translator`.
+
+        `limit_bytes` bounds what is collected. Raises UpstreamFailed for a coding nobody asked for.
+        """
         self.status = status
         self.headers = headers
         self.meter: StreamMeter | None = None
@@ -64,6 +78,9 @@ class Answer:
                 kind = value.lstrip().lower()
                 if intent.stream and status < 300 and kind.startswith(wire_format.stream_types):
                     self.meter = wire_format.meter(intent)
+                    if translator is not None:
+                        writer = translator.writer(wants_usage=intent.wants_usage)
+                        self.meter = TranslatedMeter(self.meter, writer, translator.dialect)
             elif name == b"content-encoding":
                 self._decode(value.strip().lower())
 
@@ -146,7 +163,7 @@ class Answer:
             return Outcome(Ending("done", self.status, report))
         if error.code != "unreadable_reply":
             # An error in a 200; no provider bills a call that it refused.
-            return Outcome(Ending("void", self.status, flags=("upstream_error",)))
+            return Outcome(Ending("void", self.status, flags=(IN_BAND,)))
         # A reply that was cut off was worked for; a page of HTML is some proxy's, which asked no model.
         outcome = "aborted" if body.lstrip()[:1] == b"{" else "void"
         return Outcome(Ending(outcome, self.status, flags=("unreadable_reply",)), _unreadable())
@@ -162,7 +179,7 @@ class Answer:
 def _ended_stream(status: int, meter: StreamMeter) -> Ending:
     report = meter.report
     if meter.error is not None:
-        return Ending("aborted", status, report, flags=("upstream_error",))
+        return Ending("aborted", status, report, flags=(IN_BAND,))
     return Ending("done", status, report, flags=() if meter.ended or report is not None else ("cut",))
 
 

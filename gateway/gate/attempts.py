@@ -118,12 +118,14 @@ class Attempt:
     @guarded
     def on_response(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The head of the answer. That of a stream goes to the client at once."""
-        gate, inbound = self._gate, self._call.inbound
-        intent = self.offer.intent
-        if intent.stream and wants_cost(inbound.headers):
+        gate, offer = self._gate, self.offer
+        intent = offer.intent
+        if intent.stream and wants_cost(self._call.inbound.headers):
             # The cost stands in the usage: who asks for the one asks for the other.
             intent = msgspec.structs.replace(intent, wants_usage=True)
-        answer = self.answer = Answer(status, headers, inbound.format, intent, gate.max_reply_bytes)
+        answer = self.answer = Answer(
+            status, headers, offer.sent.format, intent, gate.max_reply_bytes, offer.translator
+        )
         if answer.meter is not None:
             gate.streams.add(self)
             self._call.began(self, answer)
@@ -282,7 +284,7 @@ class Attempt:
         """An answer in the background has ended like this."""
         if not self.is_over:
             intent = msgspec.structs.replace(self.offer.intent, stream=False)
-            answer = Answer(200, [], self._call.inbound.format, intent, self._gate.max_reply_bytes)
+            answer = Answer(200, [], self.offer.sent.format, intent, self._gate.max_reply_bytes)
             answer.feed(body)
             self.answer = answer
             self._over(answer.ended())

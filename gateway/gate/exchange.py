@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
-from gateway.domain.errors import GatewayError, Unauthenticated, Unavailable
+from gateway.domain.errors import GatewayError, Unauthenticated, Unavailable, UpstreamFailed
 from gateway.domain.keys import fingerprint
 from gateway.gate.admission import Offer
 from gateway.gate.answers import Answer
@@ -203,7 +203,12 @@ class Exchange:
         answer, offer = attempt.answer, attempt.offer
         assert answer is not None
         headers = call_headers(offer, self.call_id, answer, self._gate.remaining(offer))
-        told = upstream_answer(offer, self.inbound, answer, headers, settlement)
+        try:
+            told = upstream_answer(offer, self.inbound, answer, headers, settlement)
+        except UpstreamFailed as error:
+            call = (b"x-tollgate-call-id", self.call_id.encode())
+            reply_refusal(downstream, error, self.inbound.format.dialect, [call])
+            return
         if told.is_ours:
             self._gate.credential_refused(offer, answer.status)
         downstream.reply(told.status, told.headers, told.body)

@@ -167,23 +167,21 @@ class Gate:
 
     def request(self, offer: Offer) -> bytes:
         """The upstream request: the client's own bytes with what the gateway must change spliced in."""
-        upstream, inbound, intent = offer.plan.upstream, offer.inbound, offer.intent
-        body = inbound.format.upstream_body(
-            inbound.body, intent, offer.plan.upstream_model, offer.plan.cap_field, offer.output_cap
+        upstream, sent, intent = offer.plan.upstream, offer.sent, offer.intent
+        body = sent.format.upstream_body(
+            sent.body, intent, offer.plan.upstream_model, offer.plan.cap_field, offer.output_cap
         )
-        return complete(self._head(upstream, inbound, offer.plan.upstream_model), body)
+        return complete(self._head(upstream, sent, offer.plan.upstream_model), body)
 
-    def _head(self, upstream: Upstream, inbound: InboundCall, model: str) -> bytes:
+    def _head(self, upstream: Upstream, sent: InboundCall, model: str) -> bytes:
         """The head of an upstream request. An SDK sends the same headers with every call."""
-        forwarded = headers_up(inbound.headers)
-        parts = (upstream.name, inbound.format.name, model, *forwarded)
+        forwarded = headers_up(sent.headers)
+        parts = (upstream.name, sent.format.name, model, *forwarded)
         head = self._heads.get(parts)
         if head is None:
-            path = upstream.provider.path(
-                inbound.format.name, upstream.base_path, model, upstream.api_version
-            )
-            sent = {name for name, _ in forwarded}
-            defaults = [pair for pair in upstream.provider.default_headers if pair[0] not in sent]
+            path = upstream.provider.path(sent.format.name, upstream.base_path, model, upstream.api_version)
+            given = {name for name, _ in forwarded}
+            defaults = [pair for pair in upstream.provider.default_headers if pair[0] not in given]
             headers = [*forwarded, *defaults, *upstream.credential_headers]
             head = head_prefix("POST", path, upstream.host, headers)
             if len(self._heads) >= HEADS_KEPT:
@@ -209,7 +207,7 @@ class Gate:
     async def count(self, offer: Offer, meter: StreamMeter | None, text: str) -> Usage:
         """Prompt and output counted by tokenizer, for what the provider did not report."""
         model = offer.plan.model
-        prompt = await self._counters.prompt(model, offer.inbound.format, offer.inbound.body)
+        prompt = await self._counters.prompt(model, offer.sent.format, offer.sent.body)
         if meter is not None:
             output = await self._counters.finish(model, meter)
         else:

@@ -9,10 +9,12 @@ from typing import NamedTuple
 from gateway.domain.errors import UpstreamFailed
 from gateway.domain.money import format_usd
 from gateway.formats.refusals import render
+from gateway.formats.translation.base import Translator
 from gateway.gate.admission import FALLBACK, Offer
-from gateway.gate.answers import Answer
+from gateway.gate.answers import IN_BAND, Answer
 from gateway.gate.inbound import Headers, InboundCall, header
 from gateway.gate.settlement import Settlement
+from gateway.gate.wording import told_headers
 from gateway.relay.headers import headers_down
 
 __all__ = ["Remaining", "Told", "call_headers", "upstream_answer", "wants_cost", "with_cost"]
@@ -46,6 +48,8 @@ class Told(NamedTuple):
 def call_headers(offer: Offer, call_id: str, answer: Answer, left: Remaining) -> list[tuple[bytes, bytes]]:
     """The provider's headers that may travel down, and the gateway's own."""
     headers = headers_down(answer.status, answer.headers)
+    if offer.translator is not None:
+        headers = told_headers(offer.translator, answer.status, headers, is_stream=answer.meter is not None)
     headers.append((b"x-tollgate-call-id", call_id.encode()))
     if offer.is_clamped:
         headers.append((b"x-tollgate-max-tokens", b"%d" % offer.output_cap))
@@ -69,22 +73,34 @@ def upstream_answer(
 ) -> Told:
     """A whole answer of the provider as the client gets it, under `call_headers`.
 
-    Success and the client's own errors keep status and bytes. A failure of our credential becomes 502 in
+    Success and the client's own errors keep status and bytes, or are translated; UpstreamFailed is raised for
+    what cannot be. A failure of our credential becomes 502 in
     the caller's dialect. A 429 or 5xx keeps status and body, and says in the error that it is upstream's.
     """
     status, body = answer.status, answer.body
+    if offer.translator is not None:
+        status, body = _translated(offer.translator, answer, settlement)
     if status < 400:
         cost = format_usd(settlement.charge.total_nano).encode()
         if len(body) <= COST_HEADER_BODY_BYTES:
             headers.append((b"x-tollgate-cost-usd", cost))
         return Told(status, headers, with_cost(inbound.headers, body, settlement))
     provider = offer.plan.upstream.provider
-    if provider.read_refusal(status, answer.headers, body).blame == "credential":
+    if provider.read_refusal(answer.status, answer.headers, answer.body).blame == "credential":
         return _own_credential(provider.title, inbound, headers)
     code = b"upstream_rate_limited" if status == 429 else b"upstream_unavailable" if status >= 500 else b""
     if code:
         body = ERROR_OBJECT.sub(rb'\g<0>"tollgate":{"code":"%b"},' % code, body, count=1)
     return Told(status, headers, body)
+
+
+def _translated(translator: Translator, answer: Answer, settlement: Settlement) -> tuple[int, bytes]:
+    """Status and body in the client's words; an error in a 200 gets the status that it speaks of."""
+    if answer.status >= 400:
+        return translator.refusal(answer.status, answer.body)
+    if IN_BAND in settlement.closing.flags:
+        return translator.refusal(None, answer.body)
+    return answer.status, translator.reply(answer.body, settlement.closing.usage)
 
 
 def _own_credential(title: str, inbound: InboundCall, headers: Headers) -> Told:

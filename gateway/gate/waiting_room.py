@@ -90,8 +90,8 @@ class WaitingRoom:
             await self._learn(unknown)
             offer = self._desk.again(offer)
         if offer.plan.counts_exactly and not self._desk.fits(offer):
-            inbound = offer.inbound
-            prompt = await self._counters.prompt(offer.plan.model, inbound.format, inbound.body)
+            sent = offer.sent
+            prompt = await self._counters.prompt(offer.plan.model, sent.format, sent.body)
             offer = self._desk.again(offer, prompt)
         return offer
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import gateway.formats
+import gateway.formats.translation
 from gateway.domain.budgets import Budget
 from gateway.domain.catalogue import Catalogue, ModelLimits, ModelRecord
 from gateway.domain.keys import fingerprint, mint
@@ -13,12 +15,14 @@ from gateway.domain.names import NameGate
 from gateway.domain.prices import PriceRow, RateCard, with_id
 from gateway.domain.tenancy import Account, VirtualKey
 from gateway.formats.openai_chat import FORMAT
+from gateway.formats.translation.base import Translations
 from gateway.gate.admission import Desk, Limits, Offer
 from gateway.gate.directory import Caller, Directory
 from gateway.gate.inbound import InboundCall
 from gateway.gate.plans import Router, Unpriced, Upstream
 from gateway.providers import azure_openai, deepseek, openai, openai_compatible
 from gateway.providers.base import Provider
+from gateway.registry import scan
 from gateway.relay.calls import Target, Timeouts
 
 __all__ = [
@@ -39,6 +43,8 @@ __all__ = [
     "upstream",
 ]
 
+FORMATS = scan(gateway.formats, "FORMAT")
+TRANSLATIONS = tuple(scan(gateway.formats.translation, "TRANSLATION").values())
 NOON_US = 1_795_608_000_000_000  # 2026-11-25T12:00:00Z
 ACCOUNT = "acct_team"
 KEY_TEXT = mint(bytes(range(32)))
@@ -199,7 +205,12 @@ def desk(
     )
     directory = cast(Directory, Known(known or catalogue()))
     return Desk(
-        directory, router, lefts or Lefts(), NameGate(names_per_hour), limits or Limits(16_384, 1_024)
+        directory,
+        router,
+        Translations(TRANSLATIONS, FORMATS),
+        lefts or Lefts(),
+        NameGate(names_per_hour),
+        limits or Limits(16_384, 1_024),
     )
 
 

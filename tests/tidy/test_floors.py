@@ -145,6 +145,7 @@ def test_every_module_is_imported_by_another_or_found_by_the_registry() -> None:
         and not module.name.endswith("__main__")
         and module.name not in ROOTS
         and not (module.floor in scanned and f"\n{scanned[module.floor]}" in module.text)
+        and not (module.name.startswith("gateway.formats.translation.") and "\nTRANSLATION" in module.text)
         and module.path.name != "__init__.py"
     ]
     assert not unused, f"nobody imports {', '.join(unused)}"
