@@ -18,6 +18,7 @@ __all__ = ["EXECUTED", "container_in", "files_in", "reply_made"]
 
 # The end of the types of blocks that tell what code did.
 EXECUTED: Final = "code_execution_tool_result"
+_CONTAINER: Final = b'"container"'
 _DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -50,6 +51,8 @@ _MESSAGE: Final = msgspec.json.Decoder(_Message)
 
 def reply_made(body: bytes) -> tuple[str, ...]:
     """The ids in a message that was not streamed."""
+    if _CONTAINER not in body and EXECUTED.encode() not in body:
+        return ()
     envelope = open_envelope(body)
     try:
         message = _MESSAGE.decode(body)

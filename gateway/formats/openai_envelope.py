@@ -54,6 +54,7 @@ _TEXT: Final = msgspec.json.Decoder(str)
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # Spoken answers are kept for a while, and later turns may point to them. In a text the quotes were escaped.
+_AUDIO: Final = b'"audio"'
 _AUDIO_ID: Final = re.compile(rb'"audio"\s*:\s*\{[^{}"]*"id"\s*:\s*"([\w.-]+)"')
 # What an `error` member holds where nothing went wrong.
 _NO_ERROR: Final = (b"", b"null", b"false", b'""', b"{}")
@@ -116,6 +117,8 @@ def _plain(raw: msgspec.Raw | None) -> str | None:
 
 def audio_ids(data: bytes) -> tuple[str, ...]:
     """The ids of the audio in chunks or a reply."""
+    if _AUDIO not in data:
+        return ()
     return kept_ids(found.decode() for found in _AUDIO_ID.findall(data))
 
 

@@ -27,6 +27,7 @@ from gateway.gate.settlement import Agreed, Ending, cards_of, settle
 from gateway.ledger.ledger import Closing
 from gateway.store.belongings import Awaited, Belonging, awaited, keep, release
 from gateway.store.engine import Database
+from gateway.store.outcomes import DatabaseFailed, DatabaseUnknown
 
 if TYPE_CHECKING:
     from gateway.gate.attempts import Attempt
@@ -206,7 +207,15 @@ class Background:
         if not await self._database.write(release, lost.id, lost.upstream) or report is None:
             return False
         exact = self._settled(agreed, lost.account, report)
-        return await self._gate.ledger.correct(lost.attempt, exact, "the answer in the background has ended")
+        try:
+            return await self._gate.ledger.correct(
+                lost.attempt, exact, "the answer in the background has ended"
+            )
+        except (DatabaseFailed, DatabaseUnknown):
+            # Nothing was booked: somebody has to ask again.
+            again = Belonging(lost.id, lost.upstream, lost.account, lost.attempt, lost.admitted_at_us, True)
+            await self._database.write(keep, [again])
+            return False
 
     def _settled(self, agreed: Agreed, account: str, report: Report) -> Closing:
         """What an attempt comes to, at the prices that its account pays."""

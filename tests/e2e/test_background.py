@@ -164,6 +164,36 @@ def test_a_stream_in_the_background_that_is_read_to_its_end(
     assert row["usage"]["output"] == 12
 
 
+# Several workers.
+
+
+@pytest.fixture
+def several(folder: Path, providers: SimulatedProviders) -> Iterator[Gateway]:
+    """A gateway of two workers, each of which may be asked."""
+    with running(folder, providers, workers=2) as process:
+        yield process
+
+
+def test_any_worker_answers_for_what_another_began(several: Gateway, providers: SimulatedProviders) -> None:
+    """Connections go to either; nothing hangs on the memory of the one that made it."""
+    team, stranger = Team(several, "ours"), Team(several, "theirs")
+    id_, call = begin(team, "b8")
+    for _ in range(8):
+        assert team.client.get(f"/v1/responses/{id_}")["status"] == "queued"
+    assert stranger.client.call("GET", f"/v1/responses/{id_}").status == 404
+    providers.release("b8")
+    for _ in range(8):
+        assert team.client.get(f"/v1/responses/{id_}")["status"] == "completed"
+    (row,) = team.booked(1)
+    assert (row["call"], row["usage"]["output"]) == (call, 12)
+    going_on = {"model": MODEL, "input": "Go on. [[sim: words=3]]", "previous_response_id": id_}
+    for _ in range(8):
+        assert team.client.call("POST", "/v1/responses", going_on).status == 200
+    assert stranger.client.call("POST", "/v1/responses", going_on).status == 404
+    assert len(team.booked(9)) == 9
+    assert stranger.rows() == []
+
+
 # Whoever dies.
 
 

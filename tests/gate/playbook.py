@@ -216,10 +216,10 @@ class Cellar:
         self.looks = 0
         self.kept: list[Any] = []
 
-    async def write(self, fn: Callable[..., Any], things: Sequence[Any]) -> None:
+    async def write(self, fn: Callable[..., Any], things: Sequence[Any]) -> Any:
         self.kept += things
 
-    async def read(self, fn: Callable[..., Any], upstream: str, ids: Sequence[str]) -> dict[str, str]:
+    async def read(self, fn: Callable[..., Any], upstream: str, ids: Sequence[str]) -> Any:
         self.looks += 1
         return {each: self.owners[each] for each in ids if each in self.owners}
 
@@ -240,6 +240,9 @@ class Phonebook:
         assert self.found is not None
         return await self.found
 
+    def lineage(self, account: str) -> list[str]:
+        return [account]
+
     def budget(self, budget: str) -> Budget | None:
         return self.budgets.get(budget)
 
@@ -255,6 +258,7 @@ class Playbook:
     lefts: Lefts = field(default_factory=Lefts)
     catalogue: Catalogue = field(default_factory=catalogue)
     upstreams: Sequence[Upstream] | None = None
+    database: Cellar | None = None
     counters: Counters = field(
         default_factory=lambda: Counters(lambda name: (TABLES / f"{name}.tiktoken.gz").read_bytes())
     )
@@ -267,7 +271,7 @@ class Playbook:
         self.up = PlayedUpstream(say)
         self.down = PlayedClient(say)
         self.directory = Phonebook(caller(*self.budgets, **self.key))
-        self.cellar = Cellar()
+        self.cellar = self.database or Cellar()
         self.clock = DrivenClock(NOON_US)
         self.gate = Gate(
             desk(self.lefts, known=self.catalogue, upstreams=self.upstreams),

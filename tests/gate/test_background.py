@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from gateway.formats.openai_responses import FORMAT
 from gateway.gate.answers import Answer
-from gateway.gate.background import has_ended, unfinished
+from gateway.gate.background import GIVE_UP_US, has_ended, unfinished
 from gateway.gate.inbound import InboundCall
-from tests.gate.making import KEY_TEXT
-from tests.gate.playbook import JSON, SSE, Playbook
+from gateway.ledger.ledger import Closing
+from gateway.store.belongings import Awaited, release
+from gateway.store.outcomes import DatabaseUnknown
+from tests.gate.making import KEY_TEXT, NOON_US
+from tests.gate.playbook import JSON, SSE, Cellar, Playbook
 
 
 def told(status: str, **members: Any) -> bytes:
@@ -154,3 +157,94 @@ def test_what_is_a_last_word(status: str) -> None:
     assert has_ended(told(status))
     assert not has_ended(told("queued"))
     assert not has_ended(b"<html>")
+
+
+# Of workers that are gone.
+
+
+class Shelf(Cellar):
+    """SQL with one answer that nobody waits for any more."""
+
+    def __init__(self, admitted_at_us: int = NOON_US) -> None:
+        super().__init__()
+        self.lost = [Awaited("resp_1", "openai", "att_1", "acct_team", "gpt-4.1", admitted_at_us, 10**9)]
+        self.released = 0
+
+    async def read(self, fn: Any, *args: Any) -> Any:
+        return self.lost
+
+    async def write(self, fn: Any, *args: Any) -> Any:
+        if fn is release:
+            self.released += 1
+            return self.released == 1
+        return await super().write(fn, *args)
+
+
+class Corrections:
+    """The book, as far as corrections go."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.made: list[tuple[str, Closing]] = []
+        self.failure = failure
+
+    async def correct(self, attempt: str, exact: Closing, reason: str) -> bool:
+        if self.failure is not None:
+            raise self.failure
+        self.made.append((attempt, exact))
+        return True
+
+
+async def recovered(shelf: Shelf, book: Corrections, status: int, body: bytes) -> tuple[int, Playbook]:
+    """Look after what is on the shelf; the provider says this of it."""
+    play = Playbook(database=shelf)
+    cast(Any, play.gate).ledger = book
+
+    def send(target: Any, request: bytes, listener: Any, timeouts: Any) -> Any:
+        play.said.append(request.partition(b" HTTP")[0].decode())
+        listener.on_response(status, JSON)
+        listener.on_data(body)
+        listener.on_end()
+        return play.up
+
+    cast(Any, play.up).send = send
+    return await play.gate.background.recover(), play
+
+
+async def test_an_interrupted_attempt_is_corrected_once() -> None:
+    shelf, book = Shelf(), Corrections()
+    assert (await recovered(shelf, book, 200, DONE))[0] == 1
+    ((attempt, exact),) = book.made
+    assert (attempt, exact.charge_nano, exact.usage) == ("att_1", COST, {"input": 10, "output": 5})
+    assert exact.outcome == "done"
+    # Another worker that saw it too was late.
+    assert (await recovered(shelf, book, 200, DONE))[0] == 0
+    assert len(book.made) == 1
+
+
+async def test_one_that_goes_on_is_asked_again() -> None:
+    shelf, book = Shelf(), Corrections()
+    corrected, play = await recovered(shelf, book, 200, told("in_progress"))
+    assert (corrected, shelf.released, book.made) == (0, 0, [])
+    assert "GET /v1/responses/resp_1" in play.said
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "age_us"),
+    [(404, b"{}", 0), (200, told("in_progress"), GIVE_UP_US + 1), (500, b"", GIVE_UP_US + 1)],
+)
+async def test_one_that_will_never_be_told_is_let_go(status: int, body: bytes, age_us: int) -> None:
+    shelf, book = Shelf(NOON_US - age_us), Corrections()
+    assert (await recovered(shelf, book, status, body))[0] == 0
+    assert (shelf.released, book.made) == (1, [])
+
+
+async def test_one_that_tells_no_usage_stays_as_it_was_booked() -> None:
+    shelf, book = Shelf(), Corrections()
+    assert (await recovered(shelf, book, 200, told("cancelled")))[0] == 0
+    assert (shelf.released, book.made) == (1, [])
+
+
+async def test_a_database_that_goes_away_in_between_loses_nothing() -> None:
+    shelf = Shelf()
+    await recovered(shelf, Corrections(DatabaseUnknown()), 200, DONE)
+    assert [(thing[0], thing[5]) for thing in shelf.kept] == [("resp_1", True)]
