@@ -30,6 +30,7 @@ from gateway.alerts.mailing import MailServer
 from gateway.api.admin.operations import AdminDeps
 from gateway.api.admin.routes import admin_routes
 from gateway.api.chat_socket import ChatSocket
+from gateway.api.door import back_door
 from gateway.api.front import Surfaces, application
 from gateway.api.health import Health
 from gateway.api.metrics import Metrics
@@ -56,8 +57,11 @@ from gateway.gate.belongings import Belongings
 from gateway.gate.counting import Counters
 from gateway.gate.directory import Directory
 from gateway.gate.gate import Gate, GateLimits
+from gateway.gate.neighbours import Neighbours
 from gateway.gate.plans import Router, Unpriced, Upstream
-from gateway.gate.resumable import LogLimits, ResumableCalls
+from gateway.gate.repeatable import exchange_of
+from gateway.gate.resumable import LogLimits
+from gateway.gate.resumables import ResumableCalls
 from gateway.ledger.ledger import Ledger
 from gateway.loops import expire, for_ever, poll, sweep
 from gateway.providers.base import Provider
@@ -89,12 +93,7 @@ class Plane:
     bounds: Any
     watch: Watch
     formats: dict[bytes, Format]
-    gate: Gate
-
-    @property
-    def exchange(self) -> Callable[..., Any]:
-        """Begin a call."""
-        return self.gate.exchange
+    exchange: Callable[..., Any]
 
 
 class Application:
@@ -154,8 +153,10 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
     gate = gate_of(settings, directory, ledger, client, belongings, database, names, clock, formats)
     watch = Watch(gate.loop.time)
     by_path = {path.encode(): each for each in formats.values() for path in each.paths}
+    calls = resumable_calls_of(settings, gate, database)
+    neighbours = Neighbours(gate, database, Path(settings.server.data_dir, "workers"))
     alerts = alerts_of(settings, database, clock, gate)
-    surfaces = surfaces_of(settings, gate, database, clock, formats, alerts)
+    surfaces = surfaces_of(settings, gate, calls, neighbours, database, clock, formats, alerts)
     loops: tuple[Callable[[], Awaitable[None]], ...] = (
         gate.beat,
         gate.background.run,
@@ -163,12 +164,17 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
         partial(sweep, watch),
         partial(expire, database, clock),
         surfaces.metrics.share,
+        surfaces.chat_socket.watch,
+        calls.run,
         *alerts.loops(),
     )
     background = [asyncio.create_task(for_ever(each)) for each in loops]
     settle_interpreter()
+    plane = Plane(settings.server, watch, by_path, partial(exchange_of, gate, calls, neighbours))
+    app = application(surfaces)
     try:
-        yield Plane(settings.server, watch, by_path, gate), application(surfaces)
+        async with back_door(neighbours, settings.server.advertise, app, plane):
+            yield plane, app
     finally:
         gate.drain()
         await gate.quiet()
@@ -238,9 +244,18 @@ def alerts_of(settings: Settings, database: Database, clock: Clock, gate: Gate) 
     )
 
 
+def resumable_calls_of(settings: Settings, gate: Gate, database: Database) -> ResumableCalls:
+    """The calls that outlive their connections, within the configured bounds."""
+    kept = settings.resume
+    limits = LogLimits(kept.grace_s, kept.keep_s, kept.max_call_bytes, kept.max_bytes)
+    return ResumableCalls(gate, database, limits)
+
+
 def surfaces_of(
     settings: Settings,
     gate: Gate,
+    calls: ResumableCalls,
+    neighbours: Neighbours,
     database: Database,
     clock: Clock,
     formats: Mapping[str, Format],
@@ -248,8 +263,6 @@ def surfaces_of(
 ) -> Surfaces:
     """Everything that Starlette routes."""
     principals = Principals(gate.directory, database, clock)
-    kept = settings.resume
-    calls = ResumableCalls(gate, LogLimits(kept.grace_s, kept.keep_s, kept.max_call_bytes, kept.max_bytes))
     secret = encryption_key(settings.encryption_key, Path(settings.server.data_dir))
     admin = AdminDeps(
         database,
@@ -270,10 +283,8 @@ def surfaces_of(
         metrics=Metrics(gate, clock, Path(settings.server.data_dir, "metrics"), principals.admin_as_known),
         models=Models(gate, clock, principals),
         running=Running(gate, clock, principals),
-        chat_socket=ChatSocket(
-            calls, gate.directory, clock, formats["openai_chat"], settings.server.allowed_origins
-        ),
-        resume=Resume(calls, principals),
+        chat_socket=ChatSocket(calls, neighbours, formats["openai_chat"], settings.server.allowed_origins),
+        resume=Resume(calls, neighbours, principals),
         pages=dashboard(Seal(secret, "session"), gate.loop.time),
     )
 

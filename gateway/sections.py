@@ -51,6 +51,12 @@ class ServerSettings(msgspec.Struct, frozen=True):
         tuple[str, ...],
         Meta(description="Origins of pages that may open sockets; * is any, for the key is no cookie."),
     ] = ("*",)
+    advertise: Annotated[
+        str,
+        Meta(
+            description="Where other machines on the same database reach this one, such as http://10.0.0.5:8080."
+        ),
+    ] = ""
 
 
 class ResumeSettings(msgspec.Struct, frozen=True):

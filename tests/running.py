@@ -323,13 +323,14 @@ def running(
     workers: int = 1,
     database_url: str = "",
     settings: Mapping[str, str] | None = None,
+    port: int = 0,
 ) -> Iterator[Gateway]:
     """A gateway that is ready, with every simulated provider on; nothing of it is left afterwards.
 
     `settings` are environment variables (`TOLLGATE_LEDGER__WAIT_S`); without `database_url` it keeps a
     SQLite file in `folder`, which is also where its journals and its log are.
     """
-    port = free_port()
+    port = port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
     environment = _environment(folder, providers, port) | dict(settings or {})
     if database_url:

@@ -8,26 +8,27 @@ lasts: a revoked one ends it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, Final
+from collections.abc import Coroutine, Sequence
+from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.responses import Response
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from gateway.api.chat_requests import Ask, Cancel, Ping, Resume, read_frame
-from gateway.api.socket_wire import LEAVING
-from gateway.clock import Clock
+from gateway.api.chat_turns import Turn
+from gateway.api.socket_wire import SOCKET, GatewaySockets
 from gateway.domain.errors import BadRequest, Forbidden, GatewayError, RateLimited, Unauthenticated
 from gateway.formats.base import Format
 from gateway.formats.refusals import render
 from gateway.gate.admission import check_caller
-from gateway.gate.call_log import Follower
-from gateway.gate.directory import Caller, Directory
-from gateway.gate.inbound import InboundCall, credential_of, fingerprint_of
-from gateway.gate.resumable import ResumableCall, ResumableCalls, error_object, visible
+from gateway.gate.directory import Caller
+from gateway.gate.inbound import InboundCall, credential_of
+from gateway.gate.neighbours import Neighbours
+from gateway.gate.repeatable import caller_of
+from gateway.gate.resumable import error_object
+from gateway.gate.resumables import Elsewhere, ResumableCalls, visible
 
 __all__ = ["ChatSocket"]
 
@@ -35,36 +36,35 @@ PATH: Final = "/v1/chat/completions"
 SUBPROTOCOL: Final = "tollgate"
 KEY_SUBPROTOCOL: Final = "tollgate-key."
 MOST_AT_ONCE: Final = 64
-LOOK_EVERY_S: Final = 1.0
+LOOK_EVERY_S: Final = 0.5
+# A close reason has 123 bytes at most (RFC 6455 5.5).
+REASON_CHARACTERS: Final = 100
 # Close codes (RFC 6455 7.4.1 and the IANA registry).
 GOING_AWAY: Final = 1001
 POLICY: Final = 1008
+INTERNAL: Final = 1011
+PONG: Final = b'{"type":"pong"}'
 
 
 class ChatSocket:
     """The endpoint, and its connections."""
 
     def __init__(
-        self,
-        calls: ResumableCalls,
-        directory: Directory,
-        clock: Clock,
-        wire_format: Format,
-        origins: Sequence[str],
+        self, calls: ResumableCalls, neighbours: Neighbours, wire_format: Format, origins: Sequence[str]
     ) -> None:
         """`origins` are those of browsers that may connect; `*` is every one."""
         self.calls = calls
-        self.directory = directory
-        self.clock = clock
+        self.neighbours = neighbours
         self.format = wire_format
         self._origins = frozenset(origins)
+        self._open: set[Connection] = set()
 
     async def answer(self, websocket: WebSocket) -> None:
         """One connection, from its handshake to its end."""
         try:
             key = key_of(websocket)
             self._check_origin(websocket)
-            await self.caller(key)
+            caller = await caller_of(self.calls, key)
         except GatewayError as error:
             refusal = render(error, "openai")
             await websocket.send_denial_response(
@@ -73,16 +73,20 @@ class ChatSocket:
             return
         offered = websocket.scope.get("subprotocols", [])
         await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
-        await Connection(self, websocket, key).run()
+        connection = Connection(self, websocket, key, caller)
+        self._open.add(connection)
+        try:
+            await connection.run(websocket)
+        finally:
+            self._open.discard(connection)
+            connection.lost()
 
-    async def caller(self, key: str) -> Caller:
-        """Whose key it is; raise for one that may not call."""
-        known = fingerprint_of(key)
-        caller = self.directory.caller(known) or await self.directory.find(known)
-        if caller is None:
-            raise Unauthenticated("invalid_api_key", "The API key is unknown.", hint="Ask for a new one.")
-        check_caller(caller, self.clock.now_us())
-        return caller
+    async def watch(self) -> None:
+        """Close the connections of keys that may not call any more, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            for connection in tuple(self._open):
+                connection.check()
 
     def _check_origin(self, websocket: WebSocket) -> None:
         origin = websocket.headers.get("origin")
@@ -97,49 +101,57 @@ class ChatSocket:
 class Connection:
     """One socket and the calls that are followed on it."""
 
-    def __init__(self, endpoint: ChatSocket, websocket: WebSocket, key: str) -> None:
+    __slots__ = ("_endpoint", "_fingerprint", "_headers", "_key", "_socket", "_tasks", "_turns")
+
+    def __init__(self, endpoint: ChatSocket, websocket: WebSocket, key: str, caller: Caller) -> None:
         self._endpoint = endpoint
-        self._websocket = websocket
         self._key = key
-        self._streams: set[asyncio.Task[None]] = set()
+        self._fingerprint = caller.key.fingerprint
         self._headers = passed_on(websocket, key)
+        self._turns: set[Turn] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._socket: GatewaySockets = websocket.scope[SOCKET]
+        self._socket.session = self
 
-    async def run(self) -> None:
-        """Read and answer frames until one side has enough."""
-        watch = asyncio.create_task(self._watch())
+    async def run(self, websocket: WebSocket) -> None:
+        """Read frames and answer them until one side has enough."""
+        while (message := await websocket.receive())["type"] != "websocket.disconnect":
+            self._take(message.get("text"))
+
+    def lost(self) -> None:
+        """The socket is gone; its calls go on for their grace time."""
+        self._socket.session = None
+        for task in tuple(self._tasks):
+            task.cancel()
+        for turn in tuple(self._turns):
+            turn.leave()
+
+    def check(self) -> None:
+        """End a connection whose key may not call any more."""
+        calls = self._endpoint.calls
+        caller = calls.gate.directory.caller(self._fingerprint)
         try:
-            while True:
-                await self._take(await self._websocket.receive())
-        except (WebSocketDisconnect, RuntimeError):
-            pass  # the client left, or our close crossed its frame
-        finally:
-            watch.cancel()
-            for task in self._streams:
-                task.cancel()
-            await asyncio.gather(watch, *self._streams, return_exceptions=True)
+            if caller is None:
+                raise Unauthenticated("invalid_api_key", "The API key is not known any more.")
+            check_caller(caller, calls.gate.clock.now_us())
+        except GatewayError as error:
+            self._socket.end(POLICY, error.message[:REASON_CHARACTERS])
 
-    async def _watch(self) -> None:
-        """Close the connection of a key that may not call any more, and of a worker that stops."""
-        leaving: asyncio.Event = self._websocket.scope[LEAVING]
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(leaving.wait(), LOOK_EVERY_S)
-            try:
-                await self._endpoint.caller(self._key)
-            except (Unauthenticated, Forbidden) as error:
-                await self._websocket.close(POLICY, error.message[:100])
-                return
-            except GatewayError:
-                continue
-            if leaving.is_set():
-                await asyncio.gather(*self._streams, return_exceptions=True)
-                await self._websocket.close(GOING_AWAY, "The worker stops; connect again.")
-                return
+    # The socket (this is its Session).
 
-    async def _take(self, message: Any) -> None:
-        if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code", 1000))
-        text = message.get("text")
+    def paced(self) -> None:
+        """The peer has become slow, or caught up."""
+        for turn in tuple(self._turns):
+            turn.paced()
+
+    def leave(self) -> None:
+        """The server stops: close once what is under way has ended."""
+        if not (self._turns or self._tasks):
+            self._socket.end(GOING_AWAY, "The worker stops; connect again.")
+
+    # Frames.
+
+    def _take(self, text: str | None) -> None:
         try:
             if text is None:
                 raise BadRequest(
@@ -147,83 +159,124 @@ class Connection:
                 )
             wish = read_frame(text)
         except GatewayError as error:
-            await self._send({"error": msgspec.Raw(error_object(error)), **_request_id(text)})
+            self._fail(error, None, _request_id(text))
             return
         if isinstance(wish, Ping):
-            await self._send({"type": "pong"})
-        elif isinstance(wish, Cancel):
-            await self._cancel(wish)
-        else:
-            await self._begin(wish)
-
-    async def _begin(self, wish: Ask | Resume) -> None:
-        if len(self._streams) >= MOST_AT_ONCE:
-            error = RateLimited(
+            self._socket.send_texts([PONG])
+        elif len(self._turns) + len(self._tasks) >= MOST_AT_ONCE and not isinstance(wish, Cancel):
+            limited = RateLimited(
                 "too_many_in_flight",
                 f"{MOST_AT_ONCE} answers are under way on this connection.",
                 hint="Wait for one of them, or open another connection.",
             )
-            await self._fail(error_object(error), None, wish.request_id)
-            return
-        task = asyncio.create_task(self._ask(wish) if isinstance(wish, Ask) else self._resume(wish))
-        self._streams.add(task)
-        task.add_done_callback(self._streams.discard)
-
-    async def _ask(self, wish: Ask) -> None:
-        inbound = InboundCall(self._endpoint.format, PATH, self._headers, wish.body)
-        call = self._endpoint.calls.begin(inbound)
-        try:
-            await call.is_known.wait()
-        except asyncio.CancelledError:
-            call.cancel()
-            raise
-        if not call.call:
-            await self._fail(call.error, None, wish.request_id)
+            self._fail(limited, None, wish.request_id)
+        elif isinstance(wish, Ask):
+            self._ask(wish)
+        elif isinstance(wish, Resume):
+            self._spawn(self._resume(wish), wish.call, wish.request_id)
         else:
-            await self._follow(call, 0, wish.request_id)
+            self._spawn(self._cancel(wish), wish.call, None)
+
+    def _ask(self, wish: Ask) -> None:
+        inbound = InboundCall(self._endpoint.format, PATH, self._headers, wish.body)
+        turn = self._turn(wish.request_id, 0)
+        if wish.idempotency_key is None:
+            turn.follow(self._endpoint.calls.begin(inbound, turn, is_socket=True))
+        else:
+            self._spawn(self._ask_once(wish.idempotency_key, inbound, turn), None, wish.request_id)
+
+    async def _ask_once(self, key: str, inbound: InboundCall, turn: Turn) -> None:
+        """The call that the key stands for, whoever has it."""
+        calls = self._endpoint.calls
+        try:
+            caller = await caller_of(calls, self._key)
+            turn.follow(await calls.begin_keyed(caller, key, inbound, turn, is_socket=True))
+        except Elsewhere as there:
+            if not await self._follow_elsewhere(there.call, 0, turn):
+                raise there.error from None
+        finally:
+            if turn.call is None:
+                self.ended(turn)
 
     async def _resume(self, wish: Resume) -> None:
+        calls = self._endpoint.calls
+        key = (await caller_of(calls, self._key)).key
+        turn = self._turn(wish.request_id, wish.after)
         try:
-            reader = await self._endpoint.caller(self._key)
-            call = self._found(wish.call, reader)
-            await self._follow(call, wish.after, wish.request_id)
-        except GatewayError as error:
-            await self._fail(error_object(error), wish.call, wish.request_id)
+            found = calls.find(wish.call)
+            if found is None:
+                if not await self._follow_elsewhere(wish.call, wish.after, turn):
+                    raise await self._endpoint.neighbours.fate(wish.call, key)
+                return
+            call = visible(found, key)
+            if not call.is_chat:
+                raise BadRequest(
+                    "invalid_value",
+                    "This call is no chat completion.",
+                    hint="GET /v1/calls/{id}/events has its events.",
+                    param="call",
+                )
+            call.follow(turn, wish.after)
+            turn.follow(call)
+        finally:
+            if turn.call is None:
+                self.ended(turn)
+
+    async def _follow_elsewhere(self, call: str, after: int, turn: Turn) -> bool:
+        """Pass on what another worker has of a call; False when it cannot be reached."""
+        frames = await self._endpoint.neighbours.frames(call, after, self._headers[0][1])
+        if frames is None:
+            return False
+        turn.named(call)
+        async for frame in frames:
+            await turn.pass_on(frame)
+        return True
 
     async def _cancel(self, wish: Cancel) -> None:
-        try:
-            self._found(wish.call, await self._endpoint.caller(self._key)).cancel()
-        except GatewayError as error:
-            await self._fail(error_object(error), wish.call, None)
+        calls = self._endpoint.calls
+        key = (await caller_of(calls, self._key)).key
+        found = calls.find(wish.call)
+        if found is None:
+            if await self._endpoint.neighbours.cancel(wish.call, self._headers[0][1]) is None:
+                raise await self._endpoint.neighbours.fate(wish.call, key)
+        else:
+            visible(found, key).cancel()
 
-    def _found(self, call: str, reader: Caller) -> ResumableCall:
-        account = reader.key.account if reader.key.sees_account else None
-        return visible(self._endpoint.calls.find(call), reader.key.charged_to, account)
+    def _turn(self, request_id: str | None, after: int) -> Turn:
+        turn = Turn(self._socket, request_id, after, self.ended)
+        self._turns.add(turn)
+        return turn
 
-    async def _follow(self, call: ResumableCall, after: int, request_id: str | None) -> None:
-        follower = call.follow(after)
-        try:
-            await self._relay(call, follower, request_id)
-        finally:
-            call.left(follower)
+    def ended(self, turn: Turn) -> None:
+        """An answer has been told to its end."""
+        self._turns.discard(turn)
+        self._leave_if_told()
 
-    async def _relay(self, call: ResumableCall, follower: Follower, request_id: str | None) -> None:
-        await self._send({"type": "call", "call": call.call, **_named(request_id)})
-        ending = b"" if request_id is None else b',"request_id":' + msgspec.json.encode(request_id)
-        while frames := await follower.next():
-            for frame in frames:
-                await self._websocket.send_text((frame[:-1] + ending + b"}").decode())
-            call.pace()
-        if call.error is not None:
-            await self._fail(call.error, call.call, request_id)
+    def _leave_if_told(self) -> None:
+        if self._socket.is_leaving:
+            self.leave()
 
-    async def _fail(self, error: bytes | None, call: str | None, request_id: str | None) -> None:
-        named = {} if call is None else {"call": call}
-        await self._send({"error": msgspec.Raw(error or b"{}"), **named, **_named(request_id)})
+    def _spawn(self, work: Coroutine[None, None, None], call: str | None, request_id: str | None) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
 
-    async def _send(self, frame: dict[str, Any]) -> None:
-        with suppress(RuntimeError):  # the connection was closed meanwhile
-            await self._websocket.send_text(msgspec.json.encode(frame).decode())
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if isinstance(error, GatewayError):
+                self._fail(error, call, request_id)
+            elif error is not None:
+                self._endpoint.calls.gate.crashed(call or "", error)
+                self._socket.end(INTERNAL, "The gateway failed; it has been logged.")
+            self._leave_if_told()
+
+        task.add_done_callback(done)
+
+    def _fail(self, error: GatewayError, call: str | None, request_id: str | None) -> None:
+        told = {"call": call, "request_id": request_id}
+        frame = {"error": msgspec.Raw(error_object(error))}
+        named = {name: text for name, text in told.items() if text is not None}
+        self._socket.send_texts([msgspec.json.encode({**frame, **named})])
 
 
 def key_of(websocket: WebSocket) -> str:
@@ -251,18 +304,13 @@ def passed_on(websocket: WebSocket, key: str) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def _named(request_id: str | None) -> dict[str, str]:
-    return {} if request_id is None else {"request_id": request_id}
-
-
 class _Asked(msgspec.Struct):
     request_id: str | None = None
 
 
-def _request_id(text: str | None) -> dict[str, str]:
+def _request_id(text: str | None) -> str | None:
     """The request id of a frame that was refused, where it can be read."""
     try:
-        asked = msgspec.json.decode(text or "{}", type=_Asked)
+        return msgspec.json.decode(text or "{}", type=_Asked).request_id
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
-        return {}
-    return _named(asked.request_id)
+        return None

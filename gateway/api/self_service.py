@@ -22,7 +22,7 @@ from gateway.domain.ids import journal_of
 from gateway.domain.instants import rfc3339
 from gateway.domain.money import format_usd
 from gateway.domain.scopes import subject
-from gateway.domain.tenancy import AdminKey, VirtualKey
+from gateway.domain.tenancy import VirtualKey
 from gateway.formats.base import Format
 from gateway.gate.directory import Applicable, Caller
 from gateway.gate.gate import Gate
@@ -34,6 +34,7 @@ from gateway.gate.receipts import (
     receipt,
     receipt_of_running,
 )
+from gateway.gate.resumables import may_see
 from gateway.store.engine import Database
 from gateway.store.receipts import charged_windows, entries_of_call, may_be_posted_soon
 
@@ -122,10 +123,10 @@ class SelfService:
         reader = await self._principals.anyone(request)
         call = request.path_params["call"]
         running = self._gate.running(call)
-        if running is not None and self._may_see(reader, running.key, running.account):
+        if running is not None and may_see(reader, running.key, running.account):
             return json_response(receipt_of_running(running))
         entries = await self._entries(call)
-        visible = [entry for entry in entries if self._may_see(reader, entry.key, entry.account)]
+        visible = [entry for entry in entries if may_see(reader, entry.key, entry.account)]
         if not visible:
             raise NotFound(
                 "call_not_found", "There is no such call.", hint="A call's id is in x-tollgate-call-id."
@@ -179,12 +180,6 @@ class SelfService:
     def _could_pay(self, budget: Budget, of: str, amount: int) -> bool:
         left = self._gate.ledger.left(budget, of, self._clock.now_us())
         return not budget.is_hard or left is None or left >= amount
-
-    @staticmethod
-    def _may_see(reader: AdminKey | VirtualKey, key: str, account: str) -> bool:
-        if isinstance(reader, AdminKey):
-            return True
-        return key == reader.charged_to or (reader.sees_account and account == reader.account)
 
 
 def _instant(at_us: int | None) -> str | None:

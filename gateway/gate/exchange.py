@@ -90,7 +90,7 @@ class Exchange:
 
     def _hold(self, offer: Offer) -> None:
         gate = self._gate
-        self.call_id = gate.new_call_id()
+        self.call_id = self.call_id or gate.new_call_id()
         hold = gate.ledger.admit(gate.facts(offer, self.call_id), offer.needs)
         if hold is None:
             self.spawn(self._acquire(offer))

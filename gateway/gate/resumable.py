@@ -1,32 +1,35 @@
-"""Resumable calls: each owns its exchange and a log of frames; connections only follow it.
+"""One resumable call: it owns its exchange and a log of its answer; connections only follow it.
 
-A call lives on for a grace time after its last follower left, and is cancelled then. Its log is kept for a
-while after its end, in bounded memory: over the bound the oldest finished call goes first.
+Numbered frames are for followers that may stop and come back, on any transport. A call that came over HTTP
+keeps the bytes of its answer as well, for whoever repeats it. The call lives on for a grace time after its
+last follower left, and is cancelled then.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from gateway.domain.errors import Ended, GatewayError, NotFound
+from gateway.domain.errors import Ended, GatewayError
 from gateway.domain.money import format_usd
 from gateway.formats.chat_frames import ChatFrames
+from gateway.formats.openai_envelope import write_usage
+from gateway.formats.raw_frames import RawFrames
 from gateway.formats.refusals import render
 from gateway.gate.admission import Offer
 from gateway.gate.attempts import Attempt
-from gateway.gate.call_log import CallLog, Follower
+from gateway.gate.call_log import CallLog
 from gateway.gate.exchange import Exchange
 from gateway.gate.gate import Gate
 from gateway.gate.inbound import Downstream, Headers, InboundCall
 from gateway.gate.settlement import Settlement
 from gateway.ledger.ledger import Hold
 
-__all__ = ["LogLimits", "ResumableCall", "ResumableCalls", "error_object", "visible"]
+__all__ = ["Follower", "Head", "LogLimits", "ResumableCall", "error_object", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,38 @@ class LogLimits:
     keep_s: float
     call_bytes: int
     all_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How an answer over HTTP begins; one that is whole has all its bytes in one piece."""
+
+    status: int
+    headers: Headers
+    is_whole: bool
+
+
+class Follower(Protocol):
+    """One connection that reads a call's answer, at a pace of its own."""
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it has more before it than it should: once all are slow, the upstream waits."""
+
+    def wake(self) -> None:
+        """The call has a name now, its log has more, or it is over."""
+
+
+class Frames(Protocol):
+    """Makes the numbered frames of an answer."""
+
+    error: bytes | None
+
+    def feed(self, data: bytes) -> list[bytes]: ...
+
+    def end(self, usage: Mapping[str, Any], cost: Mapping[str, Any]) -> list[bytes]: ...
+
+    def whole(self, body: bytes) -> list[bytes]: ...
 
 
 class ResumableExchange(Exchange):
@@ -68,21 +103,97 @@ class ResumableExchange(Exchange):
 
 
 class ResumableCall:
-    """One call and its log; it is the Downstream of its exchange."""
+    """One call and its log; it is the Downstream of its exchange.
 
-    def __init__(self, calls: ResumableCalls, gate: Gate, inbound: InboundCall) -> None:
-        self._calls = calls
+    `is_chat`: its frames are those of a chat socket; otherwise they are the events of its dialect as they
+    came. `keeps_bytes`: the answer can be repeated over HTTP. `on_change` hears when it is admitted and over.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        limits: LogLimits,
+        inbound: InboundCall,
+        on_change: Callable[[ResumableCall], None],
+        *,
+        is_chat: bool,
+        keeps_bytes: bool,
+    ) -> None:
         self._gate = gate
-        self._frames: ChatFrames | None = None
+        self._grace_s = limits.grace_s
+        self._on_change = on_change
+        self._frames: Frames = ChatFrames() if is_chat else RawFrames()
         self._timer: asyncio.TimerHandle | None = None
         self._is_paused = False
+        self._followers: list[Follower] = []
+        self.is_chat = is_chat
         self.exchange = ResumableExchange(gate, inbound, self)
         self.settlement: Settlement | None = None
         self.call = ""  # its id, once it is admitted
         self.key = self.account = ""
-        self.log = CallLog(calls.limits.call_bytes)
+        self.log = CallLog(limits.call_bytes)
+        self.bytes = CallLog(limits.call_bytes) if keeps_bytes else None
+        self.head: Head | None = None  # once its answer begins
         self.error: bytes | None = None  # the error object it ended with
-        self.is_known = asyncio.Event()  # admitted, or refused
+        self.is_broken = False  # its answer was broken off
+        self.is_over = False
+
+    @property
+    def size(self) -> int:
+        """The bytes it takes."""
+        return self.log.size + (0 if self.bytes is None else self.bytes.size)
+
+    def trim(self) -> None:
+        """Give half of it back: there is no room for so many."""
+        self.log.trim()
+        if self.bytes is not None:
+            self.bytes.trim()
+
+    @property
+    def is_refused(self) -> bool:
+        """It ended with an error before anything was answered: nothing of it is worth remembering."""
+        return self.is_over and (not self.call or (self.head is not None and self.head.status >= 400))
+
+    # Its followers.
+
+    def follow(self, follower: Follower, after: int) -> None:
+        """Be woken for what follows this frame; raise Ended when that is not kept any more."""
+        if not self.log.has_after(after):
+            raise gone(self.call)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._followers.append(follower)
+        self.pace()
+
+    def leave(self, follower: Follower) -> None:
+        """A follower is gone; the last one starts the grace time."""
+        if follower not in self._followers:
+            return
+        self._followers.remove(follower)
+        self.pace()
+        if not self._followers and not self.is_over:
+            if self.call:
+                self._timer = self._gate.loop.call_later(self._grace_s, self.cancel)
+            else:
+                self.cancel()  # nobody could name it
+
+    def pace(self) -> None:
+        """Hold the upstream up, or let it go on, as the followers read."""
+        if self._followers:
+            is_behind = all(follower.is_slow for follower in self._followers)
+        else:
+            is_behind = self.log.is_full
+        if is_behind != self._is_paused:
+            self._is_paused = is_behind
+            if is_behind:
+                self.exchange.pause()
+            else:
+                self.exchange.resume()
+
+    def _wake(self) -> None:
+        for follower in tuple(self._followers):
+            follower.wake()
 
     # Its life.
 
@@ -90,134 +201,81 @@ class ResumableCall:
         """It has a hold, and from now on a name."""
         self.call = call
         self.key, self.account = offer.scope.key, offer.caller.key.account
-        self._frames = ChatFrames(call)
-        self._calls.keep(self)
-        self.is_known.set()
-
-    def follow(self, after: int) -> Follower:
-        """Read from behind this frame on; raise Ended when that is not kept any more."""
-        if not self.log.has_after(after):
-            raise Ended(
-                "answer_gone",
-                f"Frames after {after} are not kept: the log holds {self.log.last} frames or lost its first.",
-                hint=f"GET /v1/calls/{self.call} has the receipt.",
-            )
-        self._disarm()
-        return Follower(self.log, after)
-
-    def left(self, follower: Follower) -> None:
-        """A follower is gone; the last one starts the grace time."""
-        follower.leave()
-        self.pace()
-        if not self.log.followers and not self.log.is_over:
-            self._disarm()
-            self._timer = self._gate.loop.call_later(self._calls.limits.grace_s, self.cancel)
+        self._on_change(self)
+        self._wake()
 
     def cancel(self) -> None:
         """Stop the upstream, settle by what is known, and tell the followers."""
-        if not self.log.is_over:
-            self.exchange.downstream = None
-            self.error = self.error or error_object(
-                Ended("cancelled", "The call was cancelled.", hint="What was relayed is charged.")
-            )
-            self.exchange.client_gone()
-            self.exchange.stop()
-            if not self.call:
-                self.over()  # it was not admitted yet: nothing else will end it
+        if self.is_over:
+            return
+        cancelled = Ended("cancelled", "The call was cancelled.", hint="What was relayed is charged.")
+        self.error = self.error or error_object(cancelled)
+        self.is_broken = True
+        self.exchange.downstream = None
+        self.exchange.client_gone()
+        self.exchange.stop()
+        if not self.call:
+            self.over()  # it was not admitted yet: nothing else will end it
 
     def over(self) -> None:
         """Its close record is written, or it never had one."""
-        self._disarm()
-        if not self.log.is_over:
-            self.log.close()
-            self._calls.ended(self)
-        self.is_known.set()
-
-    def pace(self) -> None:
-        """Hold the upstream up, or let it go on, as the followers read."""
-        if self.log.is_behind != self._is_paused:
-            self._is_paused = not self._is_paused
-            if self._is_paused:
-                self.exchange.pause()
-            else:
-                self.exchange.resume()
-
-    def _disarm(self) -> None:
+        if self.is_over:
+            return
+        self.is_over = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._on_change(self)
+        self._wake()
 
     # Downstream: what its exchange answers.
 
     def start(self, status: int, headers: Headers) -> None:
         """The head of a streamed answer; a frame has no head."""
+        self.head = Head(status, headers, is_whole=False)
+        self._wake()
 
     def write(self, data: bytes) -> None:
         """More of a streamed answer."""
-        assert self._frames is not None
-        for frame in self._frames.feed(data):
-            self.log.append(frame)
-        self.error = self._frames.error
+        self._keep(data, self._frames.feed(data))
+        self._wake()
         self.pace()
 
     def end(self, data: bytes) -> None:
         """The rest of a streamed answer, once it is booked."""
-        assert self._frames is not None
-        for frame in (*self._frames.feed(data), *self._frames.end(_usage_of(self.settlement))):
-            self.log.append(frame)
+        frames = self._frames.feed(data)
+        self._keep(data, [*frames, *self._frames.end(*_told(self.settlement))])
         self.error = self._frames.error
         self.over()
 
     def abort(self) -> None:
         """The stream broke off; its last event says why."""
+        self._keep(b"", self._frames.end(*_told(self.settlement)))
+        self.error = self._frames.error
+        self.is_broken = True
         self.over()
 
     def reply(self, status: int, headers: Headers, body: bytes) -> None:
-        """An answer in one piece: an error, unless the upstream does not stream."""
+        """An answer in one piece: an error, or one that is not streamed."""
+        self.head = Head(status, headers, is_whole=True)
+        if self.bytes is not None:
+            self.bytes.append(body)
         try:
-            answer = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-            if status < 400 and self._frames is not None:
-                for frame in self._frames.whole(body):
-                    self.log.append(frame)
+            if status >= 400:
+                self.error = bytes(msgspec.json.decode(body, type=dict[str, msgspec.Raw])["error"])
             else:
-                self.error = bytes(answer["error"])
+                frames = self._frames.whole(body)
+                self._keep(b"", [*frames, *self._frames.end(*_told(self.settlement))])
+                self.error = self._frames.error
         except (msgspec.MsgspecError, KeyError, IndexError):
             self.error = msgspec.json.encode({"message": f"The provider answered {status}.", "code": status})
         self.over()
 
-
-class ResumableCalls:
-    """The resumable calls of one worker, those that ended too as long as they are kept."""
-
-    def __init__(self, gate: Gate, limits: LogLimits) -> None:
-        self.limits = limits
-        self._gate = gate
-        self._calls: dict[str, ResumableCall] = {}  # in the order of their admission
-
-    def begin(self, inbound: InboundCall) -> ResumableCall:
-        """A new call; it is under way."""
-        call = ResumableCall(self, self._gate, inbound)
-        call.exchange.begin()
-        return call
-
-    def find(self, call: str) -> ResumableCall | None:
-        """A call that is still kept."""
-        return self._calls.get(call)
-
-    def keep(self, call: ResumableCall) -> None:
-        """It can be found from now on."""
-        self._calls[call.call] = call
-
-    def ended(self, call: ResumableCall) -> None:
-        """Keep it a while longer, within the bound."""
-        self._gate.loop.call_later(self.limits.keep_s, self._calls.pop, call.call, None)
-        size = sum(each.log.size for each in self._calls.values())
-        for each in list(self._calls.values()):
-            if size <= self.limits.all_bytes:
-                return
-            if each.log.is_over:
-                size -= each.log.size
-                del self._calls[each.call]
+    def _keep(self, data: bytes, frames: list[bytes]) -> None:
+        if data and self.bytes is not None:
+            self.bytes.append(data)
+        for frame in frames:
+            self.log.append(frame)
 
 
 def error_object(error: GatewayError) -> bytes:
@@ -226,27 +284,24 @@ def error_object(error: GatewayError) -> bytes:
     return bytes(found["error"])
 
 
-def _usage_of(settlement: Settlement | None) -> Mapping[str, Any]:
-    """Usage in OpenAI's words from what was booked, for a stream that told none."""
+def gone(call: str) -> Ended:
+    """What was asked for is not kept any more."""
+    return Ended(
+        "answer_gone",
+        "This answer, or the part of it that was asked for, is not kept any more.",
+        hint=f"GET /v1/calls/{call} has the receipt.",
+    )
+
+
+def _told(settlement: Settlement | None) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Usage in OpenAI's words from what was booked, for a stream that told none; and what it cost."""
     if settlement is None:
-        return {}
-    used = settlement.closing.usage
-    inside = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input")
-    prompt = sum(used.get(meter, 0) for meter in inside)
-    output = sum(used.get(meter, 0) for meter in ("output", "reasoning", "audio_output", "image_output"))
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": output,
-        "total_tokens": prompt + output,
-        "cost": msgspec.Raw(format_usd(settlement.charge.total_nano).encode()),
+        return {}, {}
+    usage: dict[str, Any] = msgspec.json.decode(write_usage(settlement.closing.usage))
+    charge = settlement.charge
+    return usage, {
+        "cost": msgspec.Raw(format_usd(charge.total_nano).encode()),
         "cost_details": {
-            line.meter: msgspec.Raw(format_usd(line.cost_nano).encode()) for line in settlement.charge.lines
+            line.meter: msgspec.Raw(format_usd(line.cost_nano).encode()) for line in charge.lines
         },
     }
-
-
-def visible(call: ResumableCall | None, key: str, account: str | None) -> ResumableCall:
-    """The call, if this key made it or may see its account; else it is like one that does not exist."""
-    if call is None or (call.key != key and call.account != account):
-        raise NotFound("call_not_found", "There is no such call.", hint="A call's id is in its first frame.")
-    return call

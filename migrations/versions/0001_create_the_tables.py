@@ -291,6 +291,7 @@ def _create_journals() -> None:
         sa.CheckConstraint("amount >= 0", name=op.f("ck_leases_amount_not_negative")),
     )
     op.create_index("ix_leases_win", "leases", ["win"])
+    op.create_table("doors", _str("journal", 40), _text("address"), _key("doors", "journal"))
     op.create_table(
         "claims",
         _str("owner", 40),
@@ -528,6 +529,7 @@ _IN_ORDER_OF_DROPPING = (
     "ledger",
     "quarantine",
     "claims",
+    "doors",
     "leases",
     "journals",
     "grants",

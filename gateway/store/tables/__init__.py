@@ -5,7 +5,7 @@ from gateway.store.tables.base import metadata
 from gateway.store.tables.belongings import belongings
 from gateway.store.tables.budgets import budget_increases, budgets, grants, windows
 from gateway.store.tables.finance import fx
-from gateway.store.tables.journals import claims, journals, leases, quarantine
+from gateway.store.tables.journals import claims, doors, journals, leases, quarantine
 from gateway.store.tables.ledger import end_user_rollups, ledger, rollups, tag_rollups
 from gateway.store.tables.operations import alarms, audit, events, meta, revisions
 from gateway.store.tables.prices import model_limits, models, prices
@@ -24,6 +24,7 @@ __all__ = [
     "claims",
     "deliveries",
     "delivery_attempts",
+    "doors",
     "end_user_rollups",
     "events",
     "fx",

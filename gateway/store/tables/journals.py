@@ -16,7 +16,7 @@ from sqlalchemy import (
 
 from gateway.store.tables.base import metadata
 
-__all__ = ["claims", "journals", "leases", "quarantine"]
+__all__ = ["claims", "doors", "journals", "leases", "quarantine"]
 
 journals = Table(
     "journals",
@@ -42,6 +42,13 @@ leases = Table(
     Column("answered", BigInteger, nullable=False),
     CheckConstraint("amount >= 0", name="amount_not_negative"),
     Index("ix_leases_win", "win"),
+)
+
+doors = Table(
+    "doors",
+    metadata,
+    Column("journal", String(40), primary_key=True),
+    Column("address", Text, nullable=False),  # where other machines reach its worker
 )
 
 claims = Table(
