@@ -120,6 +120,24 @@ def test_searches_are_charged_by_the_call(team: Team) -> None:
     assert row["charge"] <= row["hold"]
 
 
+def test_containers_are_charged_by_their_memory(team: Team, upstream: ScriptedUpstream) -> None:
+    call = {"type": "code_interpreter_call", "id": "ci_1", "container_id": "cntr_1", "code": "print(1)"}
+    usage = {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}
+    tool = {"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "4g"}}
+    told = {"id": "resp_ci", "status": "completed", "output": [call], "tools": [tool], "usage": usage}
+    upstream.play(answer(json.dumps({**told, "model": "gpt-4.1"}).encode()))
+    asked = {"model": "scripted/gpt-4.1", "input": "Compute.", "tools": [tool]}
+    assert team.client.call("POST", "/v1/responses", asked).status == 200
+    (row,) = team.booked(1)
+    assert row["usage"]["code_interpreter"] == 4
+    assert row["charge"] == 100 * 2_000 + 10 * 8_000 + 4 * 30_000_000
+    assert (row["charge"] <= row["hold"], row["flags"]) == (True, [])
+    # The container is the account's from now on.
+    again = {**asked, "tools": [{"type": "code_interpreter", "container": "cntr_1"}]}
+    upstream.play(answer(json.dumps({**told, "id": "resp_ci2"}).encode()))
+    assert team.client.call("POST", "/v1/responses", again).status == 200
+
+
 @pytest.mark.parametrize("usage", ["none", "null", "zero", "wrong"])
 @pytest.mark.parametrize("stream", [True, False])
 def test_an_answer_that_tells_no_usage_is_counted(team: Team, usage: str, stream: bool) -> None:

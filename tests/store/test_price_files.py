@@ -19,6 +19,7 @@ from gateway.store.price_files import (
     seed_limits,
     seed_prices,
 )
+from gateway.store.price_sources import genai_prices
 
 NOW = 1_764_000_000_000_000
 NEWYEAR = 1_767_225_600_000_000
@@ -171,7 +172,7 @@ def test_a_bad_file_is_refused_with_the_place(data: bytes, words: str) -> None:
 
 def test_the_seed_prices_are_those_of_the_field() -> None:
     rows = {(row.provider, row.model, row.meter): row for row in seed_prices()}
-    assert {key: row.price_pico for key, row in rows.items()} == {
+    assert {key: row.price_pico for key, row in rows.items() if key[2] != "code_interpreter"} == {
         ("openai", "gpt-4.1", "output"): 8_000_000,
         ("anthropic", "claude-sonnet-4-5", "output"): 15_000_000,
         ("gemini", "gemini-2.5-flash", "output"): 2_500_000,
@@ -183,6 +184,15 @@ def test_the_seed_prices_are_those_of_the_field() -> None:
         assert row.rank == SEED
         assert row.effective_from_us == 0
         assert len(row.source) > 30, "each seed price says where it was read"
+
+
+def test_containers_have_a_price_wherever_files_are_searched() -> None:
+    """The models that run tools at OpenAI are those with a price for searches of files."""
+    models = {
+        row.model for row in genai_prices().rows if (row.provider, row.meter) == ("openai", "file_search")
+    }
+    seeded = {row.model: row.price_pico for row in seed_prices() if row.meter == "code_interpreter"}
+    assert seeded == dict.fromkeys(models, 30_000_000_000)  # $0.03 for each GB of a session
 
 
 def test_the_seed_limits_hold_together() -> None:
