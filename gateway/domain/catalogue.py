@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 from gateway.domain.explanations import ExplainedRate, explain
 from gateway.domain.matching import Predicate, compile_match
 from gateway.domain.prices import PriceRow, RateCard
+from gateway.domain.terms import Term
 
 __all__ = [
     "MODELS_OF_OTHERS",
@@ -127,8 +128,10 @@ class Catalogue:
         prices: Iterable[PriceRow],
         limits: Iterable[ModelLimits] = (),
         aliases: Mapping[str, str] | None = None,
+        terms: Iterable[Term] = (),
     ) -> None:
-        """`aliases` map a bare name to `provider/model`."""
+        """`aliases` map a bare name to `provider/model`; `terms` are what accounts negotiated."""
+        self._terms = tuple(terms)
         self.aliases = dict(aliases or {})
         self._rows: dict[tuple[str, str], list[PriceRow]] = {}
         for row in prices:
@@ -247,12 +250,17 @@ class Catalogue:
         owned = (record.provider, record.model)
         rows = self._rows.get(owned, ())
         limits = self._limits_of(*owned)
+        terms = [term for term in self._terms if term.covers(provider, record.model)]
         base = self._base(record) if record.source == POSTED else None
         if base is None:
-            card = RateCard(record.provider, record.model, rows)
+            card = RateCard(record.provider, record.model, rows, terms=terms)
             return ModelEntry(provider, record.model, card, limits, record.context_window)
         card = RateCard(
-            record.provider, record.model, rows, inherited=(*base.card.rows, *base.card.inherited)
+            record.provider,
+            record.model,
+            rows,
+            inherited=(*base.card.rows, *base.card.inherited),
+            terms=terms,
         )
         window = record.context_window or base.described_window
         return ModelEntry(provider, record.model, card, limits or base.limits, window)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from gateway.domain.money import format_price
 from gateway.domain.prices import PriceRow, RateCard
 
 __all__ = ["ExplainedRate", "explain"]
@@ -42,10 +43,19 @@ def _explained(card: RateCard, meter: str, tier: str, over: int, at_us: int) -> 
     row, *others = card.candidates(meter, at_us, tier, over)
     slot = (row.meter, row.service_tier, row.context_over)
     overruled = tuple(each for each in others if (each.meter, each.service_tier, each.context_over) == slot)
+    paid = card.paid(row, meter, at_us)
+    if paid is not row:
+        return ExplainedRate(meter, tier, over, paid, _negotiated(paid, row), (row, *overruled))
     why = _preference(row, overruled[0], card) if overruled else "no other row is in force"
     if row.meter != meter:
         why = f"{meter} has no price of its own and pays that of {row.meter}"
     return ExplainedRate(meter, tier, over, row, why, overruled)
+
+
+def _negotiated(paid: PriceRow, row: PriceRow) -> str:
+    """What a term made of the price, in words."""
+    listed = format_price(row.price_pico)
+    return f"{paid.source} of {paid.account}: {paid.source_text} on {listed} USD per million"
 
 
 def _preference(row: PriceRow, other: PriceRow, card: RateCard) -> str:

@@ -11,6 +11,8 @@ force at the call's time the first of these that tells them apart decides:
 4. a row for some hours of the day over one for all day;
 5. the later `effective_from_us`, then the later `recorded_at_us`, then the id, so that no two workers differ.
 
+What is paid may then differ from the row by what the account negotiated (`domain.terms`).
+
 Among a meter's slots, the service tier's own go before the standard tier's, and the highest threshold that
 the call's input exceeds goes before the lower ones. A meter without any row is priced as the next one in
 `FALLBACKS`; a per-use fee has no such relative and stays unpriced, which is flagged, never free.
@@ -23,8 +25,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from gateway.domain.price_rows import GENAI, MANUAL, SEED, Hours, PriceRow
+from gateway.domain.terms import Term, contracted
 from gateway.domain.usage import INPUT_METERS, OUTPUT_METERS
-from gateway.domain.zones import offset_us, zone
 
 __all__ = [
     "FALLBACKS",
@@ -40,10 +43,6 @@ __all__ = [
     "Rates",
     "with_id",
 ]
-
-GENAI: Final = 10
-SEED: Final = 20
-MANUAL: Final = 30
 
 UNPRICED_TIER: Final = "unpriced_tier"
 
@@ -74,62 +73,7 @@ FALLBACKS: Final[Mapping[str, tuple[str, ...]]] = {
 # (openai-python `cache_write_tokens`), so a cache write needs no request for one.
 _PLAIN: Final = frozenset({"input", "cache_read", "cache_write_5m", "output", "reasoning"})
 
-_US_PER_MINUTE: Final = 60_000_000
 _NEVER: Final = 2**63 - 1
-
-
-class Hours(NamedTuple):
-    """A daily span, in minutes of the local day: `start` belongs to it, `end` does not.
-
-    A span whose end comes before its start runs over midnight.
-    """
-
-    start: int
-    end: int
-    timezone: str
-
-    def cover(self, at_us: int) -> bool:
-        """Whether the instant falls into the span, by the zone's wall clock."""
-        ahead_us = 0 if self.timezone == "UTC" else offset_us(zone(self.timezone), at_us)
-        minute = (at_us + ahead_us) // _US_PER_MINUTE % 1440
-        if self.end < self.start:
-            return minute >= self.start or minute < self.end
-        return self.start <= minute < self.end
-
-
-class PriceRow(NamedTuple):
-    """One price of one meter, as `prices` holds it; ten thousand of them are made at every start.
-
-    `price_pico` is pico-USD per unit. `service_tier` is "" for the standard tier. A row with
-    `context_over` N applies to the whole call once its input total exceeds N; 0 is the base. It is in
-    force from `effective_from_us` until `effective_to_us` (exclusive; None: until a better row).
-    `source_text` is the figure as the source wrote it. `account` narrows it to that account and those
-    below it. `rank` is whose word counts, `recorded_at_us` when it became known to us.
-    """
-
-    id: str
-    provider: str
-    model: str
-    meter: str
-    price_pico: int
-    service_tier: str = ""
-    context_over: int = 0
-    hours: Hours | None = None
-    effective_from_us: int = 0
-    effective_to_us: int | None = None
-    account: str | None = None
-    source: str = "manual"
-    source_text: str = ""
-    rank: int = MANUAL
-    recorded_at_us: int = 0
-
-    def in_force(self, at_us: int) -> bool:
-        """Whether the row's dates and hours cover the instant."""
-        if at_us < self.effective_from_us:
-            return False
-        if self.effective_to_us is not None and at_us >= self.effective_to_us:
-            return False
-        return self.hours is None or self.hours.cover(at_us)
 
 
 class Dearest(NamedTuple):
@@ -196,13 +140,19 @@ class RateCard:
         *,
         inherited: Iterable[PriceRow] = (),
         accounts: Sequence[str] = (),
+        terms: Sequence[Term] = (),
     ) -> None:
-        """`accounts` runs from the caller's own up to the root; rows for others are left out."""
+        """`accounts` runs from the caller's own up to the root; rows and `terms` of others are left out.
+
+        `terms` are those that cover this model.
+        """
         self.provider = provider
         self.model = model
         self.rows = tuple(rows)
         self.inherited = tuple(inherited)
-        depth = {account: -index for index, account in enumerate(accounts)}
+        self._all_terms = tuple(terms)
+        depth = self._depth = {account: -index for index, account in enumerate(accounts)}
+        self._terms = [term for term in terms if term.account in depth]
         ours = [row for row in self.rows if row.account is None or row.account in depth]
         beneath = [row for row in self.inherited if row.account is None or row.account in depth]
         ranked = [(_precedence(row, depth, own=True), row) for row in ours]
@@ -215,10 +165,10 @@ class RateCard:
         self.thresholds = tuple(sorted({row.context_over for row in applicable} - {0}))
         self.tiers = frozenset(row.service_tier for row in applicable) - {""}
         self._hours = tuple(sorted({row.hours for row in applicable if row.hours is not None}))
-        self._instants = _instants(applicable)
+        self._instants = _instants((*applicable, *self._terms))
         self._overriding = frozenset(
             row.account for row in (*self.rows, *self.inherited) if row.account is not None
-        )
+        ) | {term.account for term in terms}
         self._spans: dict[tuple[str, int], _Span] = {}
         self._answers: dict[tuple[str, int, int, tuple[bool, ...]], Rates] = {}
         self._contracts: dict[tuple[str, ...], RateCard] = {}
@@ -247,7 +197,14 @@ class RateCard:
             return self
         card = self._contracts.get(ours)
         if card is None:
-            card = RateCard(self.provider, self.model, self.rows, inherited=self.inherited, accounts=ours)
+            card = RateCard(
+                self.provider,
+                self.model,
+                self.rows,
+                inherited=self.inherited,
+                accounts=ours,
+                terms=self._all_terms,
+            )
             card.list_card = self
             self._contracts[ours] = card
         return card
@@ -287,9 +244,13 @@ class RateCard:
         for meter in meters:
             row = next(self.candidates(meter, at_us, tier, over), None)
             if row is not None:
-                rows[meter] = row
+                rows[meter] = self.paid(row, meter, at_us)
         tiered = tier == "" or any(row.service_tier == tier for row in rows.values())
         return Rates(rows, () if tiered else (UNPRICED_TIER,))
+
+    def paid(self, row: PriceRow, meter: str, at_us: int) -> PriceRow:
+        """What the caller pays for `meter` where `row` is its price: that, or what was negotiated on it."""
+        return contracted(row, meter, at_us, self._terms, self._depth) if self._terms else row
 
     def candidates(self, meter: str, at_us: int, tier: str, over: int) -> Iterator[PriceRow]:
         """The rows in force that `meter` could pay with any input above `over` tokens; the first counts."""
@@ -325,8 +286,8 @@ def _precedence(row: PriceRow, depth: Mapping[str, int], *, own: bool) -> tuple[
     )
 
 
-def _instants(rows: Iterable[PriceRow]) -> tuple[int, ...]:
-    """Every instant at which some row comes into force or ends, in order."""
+def _instants(rows: Iterable[PriceRow | Term]) -> tuple[int, ...]:
+    """Every instant at which some row or term comes into force or ends, in order."""
     found = {row.effective_from_us for row in rows}
     found.update(row.effective_to_us for row in rows if row.effective_to_us is not None)
     return tuple(sorted(found))

@@ -23,6 +23,7 @@ from gateway.store.notices import note_price_changes
 from gateway.store.pages import page
 from gateway.store.price_files import seed_aliases, seed_free, seed_limits, seed_prices
 from gateway.store.price_sources import genai_prices
+from gateway.store.rate_cards import all_terms
 from gateway.store.revisions import next_number
 from gateway.store.sql import many, placeholders, run
 from gateway.store.tables import prices
@@ -75,7 +76,7 @@ def load_catalogue(conn: Connection, aliases: Mapping[str, str] | None = None) -
         )
     ]
     limits = [ModelLimits(*row) for row in run(conn, f"SELECT {_LIMITS} FROM model_limits")]
-    return Catalogue(models, _rows(conn), limits, {**seed_aliases(), **(aliases or {})})
+    return Catalogue(models, _rows(conn), limits, {**seed_aliases(), **(aliases or {})}, all_terms(conn))
 
 
 def price_by_id(conn: Connection, price: str) -> PriceRow | None:

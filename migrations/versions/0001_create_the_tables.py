@@ -508,6 +508,23 @@ def _create_finance() -> None:
         _big("created_at"),
         _key("fx", "currency", "day"),
     )
+    op.create_table(
+        "rate_cards",
+        _str("id", 40),
+        _str("account", 40),
+        _str("provider", 64, nullable=True),
+        _text("model", nullable=True),
+        _str("meter", 32, nullable=True),
+        _str("kind", 8),
+        _big("amount"),
+        _text("text"),
+        _big("effective_from"),
+        _big("effective_to", nullable=True),
+        _big("created_at"),
+        _big("revision"),
+        _key("rate_cards", "id"),
+        _of("rate_cards", "account", "accounts"),
+    )
 
 
 # Children first, so that no foreign key ever points at nothing.
@@ -515,6 +532,7 @@ _IN_ORDER_OF_DROPPING = (
     "delivery_attempts",
     "deliveries",
     "webhooks",
+    "rate_cards",
     "fx",
     "answers",
     "audit",

@@ -20,6 +20,7 @@ from gateway.api.admin import (
     keys,
     leases,
     prices,
+    rate_cards,
     webhooks,
     windows,
 )
@@ -36,6 +37,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *windows.OPERATIONS,
     *grants.OPERATIONS,
     *prices.OPERATIONS,
+    *rate_cards.OPERATIONS,
     *admin_keys.OPERATIONS,
     *leases.OPERATIONS,
     *webhooks.OPERATIONS,

@@ -4,7 +4,7 @@ from gateway.store.tables.answers import answers
 from gateway.store.tables.base import metadata
 from gateway.store.tables.belongings import belongings
 from gateway.store.tables.budgets import budget_increases, budgets, grants, windows
-from gateway.store.tables.finance import fx
+from gateway.store.tables.finance import fx, rate_cards
 from gateway.store.tables.journals import claims, doors, journals, leases, quarantine
 from gateway.store.tables.ledger import end_user_rollups, ledger, rollups, tag_rollups
 from gateway.store.tables.operations import alarms, audit, events, meta, revisions
@@ -38,6 +38,7 @@ __all__ = [
     "models",
     "prices",
     "quarantine",
+    "rate_cards",
     "revisions",
     "rollups",
     "tag_rollups",
