@@ -19,7 +19,14 @@ from starlette.websockets import WebSocket
 from gateway.api.chat_requests import Ask, Cancel, Ping, Resume, read_frame
 from gateway.api.chat_turns import Turn
 from gateway.api.socket_wire import SOCKET, GatewaySockets
-from gateway.domain.errors import BadRequest, Forbidden, GatewayError, RateLimited, Unauthenticated
+from gateway.domain.errors import (
+    BadRequest,
+    Forbidden,
+    GatewayError,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+)
 from gateway.formats.base import Format
 from gateway.formats.refusals import render
 from gateway.gate.admission import check_caller
@@ -163,6 +170,11 @@ class Connection:
             return
         if isinstance(wish, Ping):
             self._socket.send_texts([PONG])
+        elif self._socket.is_leaving and not isinstance(wish, Cancel):
+            stopping = Unavailable(
+                "draining", "This worker is stopping.", hint="Connect again.", retry_after_s=1
+            )
+            self._fail(stopping, None, wish.request_id)
         elif len(self._turns) + len(self._tasks) >= MOST_AT_ONCE and not isinstance(wish, Cancel):
             limited = RateLimited(
                 "too_many_in_flight",

@@ -214,20 +214,21 @@ class TestResume:
 
     def test_a_running_answer_cut_after_every_frame(self, team: Team, providers: SimulatedProviders) -> None:
         """Each time the socket goes after one more frame, and another one takes up where it stopped."""
-        providers.defaults(pace_ms=5)
+        providers.defaults(pace_ms=10)
         frames: list[dict[str, Any]] = []
         call = ""
+        length = self.FRAMES - 2
         while not frames or "usage" not in frames[-1]:
             with socket(team) as connection:
                 if call:
                     connection.send(json.dumps({"type": "resume", "call": call, "after": len(frames)}))
                 else:
-                    ask(connection, messages=words(40), max_tokens=40)
+                    ask(connection, messages=words(length), max_tokens=length)
                 call = said(connection)["call"]
                 frames.append(said(connection))
-        assert [frame["seq"] for frame in frames] == list(range(1, len(frames) + 1))
+        assert [frame["seq"] for frame in frames] == list(range(1, self.FRAMES + 1))
         (row,) = team.booked(1)
-        assert row["usage"]["output"] == 40
+        assert row["usage"]["output"] == length
         assert row["outcome"] == "done"
         assert len(providers.bill()) == 1
 
