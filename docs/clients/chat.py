@@ -7,6 +7,7 @@ async for text in chat("ws://127.0.0.1:8080", key, {"model": "gpt-4.1", "message
 import asyncio
 import json
 import random
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -24,6 +25,8 @@ class ChatFailed(Exception):
 async def chat(url: str, key: str, request: dict[str, Any]) -> AsyncIterator[str]:
     """The answer's text as it comes. Raises ChatFailed, or what the last try failed with."""
     call, seq, tries = "", 0, 0
+    # Should the connection go before the call has a name, asking again asks for the same call.
+    request = {"idempotency_key": str(uuid.uuid4()), **request}
     while True:
         try:
             async with connect(

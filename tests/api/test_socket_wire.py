@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from uvicorn.config import Config
@@ -50,7 +50,7 @@ async def listening(endpoint: Endpoint, **options: Any) -> AsyncIterator[int]:
     finally:
         server.close()
         for protocol in tuple(state.connections):
-            protocol.transport.abort()  # type: ignore[union-attr]
+            protocol.transport.abort()
         async with asyncio.timeout(PATIENCE_S):
             while state.tasks:
                 await asyncio.gather(*state.tasks, return_exceptions=True)
@@ -72,7 +72,7 @@ async def test_a_peer_that_vanished_is_given_up_whatever_was_written_to_it() -> 
         writer.write(HANDSHAKE)
         await reader.readuntil(b"\r\n\r\n")
         # It answers no ping and reads nothing: more is written than all buffers hold.
-        writer.transport.pause_reading()
+        cast(asyncio.Transport, writer.transport).pause_reading()
         socket = await endpoint.sockets.get()
         socket.send_texts([b"x" * 20_000_000])
         assert socket.is_slow

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from gateway.simulators import SimulatedProviders
+from tests.browser.devtools import Browser, browser
 from tests.e2e.teams import Team
+from tests.running import eventually
 from tests.tidy.source import ROOT
 
 
@@ -26,6 +31,7 @@ def client() -> ModuleType:
     return module
 
 
+LIMIT_S = 30
 HELLO = [{"role": "user", "content": "hello"}]
 
 
@@ -39,6 +45,22 @@ class BreakingLine:
 
     async def start(self) -> asyncio.Server:
         return await asyncio.start_server(self._serve, "127.0.0.1", 0)
+
+    @contextmanager
+    def in_a_thread(self) -> Iterator[str]:
+        """Its address, while it runs on a loop of its own."""
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        try:
+            server = asyncio.run_coroutine_threadsafe(self.start(), loop).result(LIMIT_S)
+            yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            loop.call_soon_threadsafe(server.close)
+            asyncio.run_coroutine_threadsafe(_stop(), loop).result(LIMIT_S)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -54,6 +76,15 @@ class BreakingLine:
         while passed < most and (data := await source.read(512)):
             sink.write(data)
             passed += len(data)
+
+
+async def _stop() -> None:
+    """End all that runs on this loop."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0)
 
 
 async def test_the_python_client_loses_nothing_on_a_line_that_breaks(
@@ -83,3 +114,33 @@ async def test_the_python_client_says_what_was_refused(client: ModuleType, team:
         async for _ in client.chat(url, team.key, {"model": "no-such-model", "messages": HELLO}):
             pass
     assert "no-such-model" in json.dumps(failed.value.args[0])
+
+
+@pytest.mark.slow
+def test_the_browsers_client_loses_nothing_on_a_line_that_breaks(
+    team: Team, providers: SimulatedProviders
+) -> None:
+    say = " ".join(f"word{number}" for number in range(120))
+    providers.defaults(pace_ms=2, say=say)
+    line = BreakingLine(team.gateway.port, breaks_after=6_000)
+    with line.in_a_thread() as url, browser() as page:
+        page.go((ROOT / "docs/clients/chat.html").as_uri())
+        for field, value in (("url", url), ("key", team.key), ("model", "gpt-4.1"), ("prompt", "hello")):
+            page.fill(f"[name={field}]", value)
+        page.click("button")
+        shown = eventually(lambda: shown_by(page), "the answer is whole", LIMIT_S)
+        text, _, told = shown.partition("\n\n")
+        assert text == say
+        (row,) = team.booked(1)
+        assert told.startswith(f"{row['usage']['output']} tokens, $0.")
+        page.fill("[name=model]", "no-such-model")
+        page.click("button")
+        eventually(lambda: "no-such-model" in (shown_by(page) or ""), "it says what was refused", LIMIT_S)
+    assert line.connections > 3
+    assert len(providers.bill()) == 1
+
+
+def shown_by(page: Browser) -> str | None:
+    """The answer with what follows it; None while that is still to come."""
+    text = str(page.run("document.querySelector('pre').textContent"))
+    return text if "\n\n" in text else None
