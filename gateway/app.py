@@ -25,8 +25,7 @@ from starlette.applications import Starlette
 import gateway.formats
 import gateway.formats.translation
 import gateway.providers
-from gateway.alerts.alerts import Alerts
-from gateway.alerts.mailing import MailServer
+from gateway.alerts.alerts import Alerts, Outlets
 from gateway.api.admin.operations import AdminDeps
 from gateway.api.admin.routes import admin_routes
 from gateway.api.chat_socket import ChatSocket
@@ -48,7 +47,6 @@ from gateway.domain.credits import parse_credit
 from gateway.domain.errors import Unavailable
 from gateway.domain.money import parse_price
 from gateway.domain.names import NameGate
-from gateway.domain.networks import parse_networks
 from gateway.domain.prices import RateCard
 from gateway.formats.base import Format
 from gateway.formats.translation.base import Translations
@@ -227,19 +225,13 @@ def gate_of(
 def alerts_of(settings: Settings, database: Database, clock: Clock, gate: Gate) -> Alerts:
     """Who notices and delivers, with the configured networks and mail server."""
     given = settings.webhooks
-    try:
-        allowed = parse_networks(given.allow_private)
-        mail_server = MailServer.parse(given.smtp_url, given.smtp_sender) if given.smtp_url else None
-    except ValueError as error:
-        raise SettingsError(f"webhooks.allow_private or webhooks.smtp_url is not right: {error}") from None
     secret = encryption_key(settings.encryption_key, Path(settings.server.data_dir))
     return Alerts(
         database,
         clock,
         os.urandom,
         Seal(secret, "webhook"),
-        allowed=allowed,
-        mail_server=mail_server,
+        outlets=Outlets.parse(given.allow_private, given.smtp_url, given.smtp_sender),
         missing_prices=gate.desk.router.missing.take,
     )
 

@@ -12,6 +12,7 @@ from types import FrameType
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from gateway.alerts.alerts import Outlets
 from gateway.api.socket_wire import GatewaySockets
 from gateway.api.wire import GatewayProtocol
 from gateway.clock import SystemClock
@@ -91,6 +92,8 @@ def prepare(settings: Settings) -> list[str]:
     Done once, before any worker starts; several machines may do it at once.
     """
     said: list[str] = []
+    given = settings.webhooks
+    Outlets.parse(given.allow_private, given.smtp_url, given.smtp_sender)  # a mistake there stops the start
     folder = Path(settings.server.data_dir)
     folder.mkdir(parents=True, exist_ok=True)
     encryption_key(settings.encryption_key, folder)  # made before there are workers to race for it

@@ -128,6 +128,9 @@ class Dispatcher:
         except Unavailable:
             # The lease runs out by itself, and what was not written down is sent again.
             return
+        except Exception:
+            # A defect that one target brings to light is looked at again when the lease is over.
+            logger.exception("alerts for webhook %s stopped", webhook)
         finally:
             del self._running[webhook]
 

@@ -13,6 +13,7 @@ from typing import Final
 from gateway.clock import Clock
 from gateway.domain.errors import Unavailable
 from gateway.store.alarms import (
+    forget_delivered,
     take_turn,
     tell_ended,
     tell_expiring,
@@ -64,6 +65,8 @@ class Lookout:
             await self._database.write(tell_too_fast, found, now_us)
             await self._database.write(tell_expiring, now_us)
             await self._database.write(tell_stranded, now_us)
+            while await self._database.write(forget_delivered, now_us):
+                pass
 
     async def _has_turn(self, task: str, every_us: int, now_us: int) -> bool:
         if now_us < self._next_us[task]:

@@ -1,5 +1,5 @@
 """What only the passing of time brings about: windows that end, budgets that run out, keys that expire,
-workers that are lost. Each function takes the time; one worker at a time has the turn.
+workers that are lost, logs that grow old. Each function takes the time; one worker at a time has the turn.
 """
 
 from __future__ import annotations
@@ -17,12 +17,22 @@ from gateway.store.sql import placeholders, run
 from gateway.store.tables import virtual_keys
 from gateway.store.tenancy import key_of_row
 
-__all__ = ["take_turn", "tell_ended", "tell_expiring", "tell_stranded", "tell_too_fast", "too_fast"]
+__all__ = [
+    "forget_delivered",
+    "take_turn",
+    "tell_ended",
+    "tell_expiring",
+    "tell_stranded",
+    "tell_too_fast",
+    "too_fast",
+]
 
 NOTICE_US: Final = 7 * 86_400_000_000
 # Several times as long as a worker is silent while its database restarts.
 LOST_US: Final = 5 * 60_000_000
 BATCH: Final = 500
+# How long the log of what was delivered is kept; dead letters stay.
+KEPT_US: Final = 90 * 86_400_000_000
 
 
 def take_turn(conn: Connection, task: str, every_us: int, now_us: int) -> bool:
@@ -128,3 +138,17 @@ def tell_stranded(conn: Connection, now_us: int) -> None:
         if window in facts
     ]
     write_events(conn, events, now_us)
+
+
+def forget_delivered(conn: Connection, now_us: int) -> int:
+    """Delete the log of what was delivered long ago, a part at a time; how many deliveries there were."""
+    gone = run(
+        conn,
+        "SELECT id FROM deliveries WHERE status = 'delivered' AND finished_at < ? ORDER BY id LIMIT ?",
+        (now_us - KEPT_US, BATCH),
+    ).all()
+    if gone:
+        ids = [row[0] for row in gone]
+        run(conn, f"DELETE FROM delivery_attempts WHERE delivery IN ({placeholders(len(ids))})", ids)
+        run(conn, f"DELETE FROM deliveries WHERE id IN ({placeholders(len(ids))})", ids)
+    return len(gone)

@@ -480,6 +480,7 @@ def _create_webhooks() -> None:
         _of("deliveries", "webhook", "webhooks"),
         sa.UniqueConstraint("event", "webhook", name="uq_deliveries_event_webhook"),
     )
+    op.create_index("ix_deliveries_status_finished_at", "deliveries", ["status", "finished_at"])
     op.create_index("ix_deliveries_webhook_status_event", "deliveries", ["webhook", "status", "event"])
     op.create_index(
         "ix_deliveries_webhook_subject_status_due_at",

@@ -11,6 +11,7 @@ import openai
 import pytest
 import standardwebhooks
 
+from gateway.alerts.lookout import Lookout
 from gateway.store.deliveries import delivery_by_id, make_test, replay
 from gateway.store.webhooks import delete_webhook, living_webhook, rotate_webhook
 from tests.alerts.office import SEAL, Office
@@ -324,3 +325,16 @@ async def test_a_target_sealed_with_another_key_is_left_alone(office: Office, ta
     await office.deliver()
     assert target.got == []
     assert await office.statuses() == [("pending", 0)]
+
+
+async def test_what_was_delivered_is_kept_for_ninety_days(office: Office, target: Receiver) -> None:
+    await office.webhook(target.url)
+    target.answer = lambda got: (410 if got.json["data"]["model"] == "m2" else 200, {}, b"")
+    await office.events(2)
+    await office.deliver()
+    looker = Lookout(office.bench.database, office.bench.clock, list)
+    for days, left in ((89, ["delivered", "dead"]), (2, ["dead"])):
+        office.bench.clock.advance(days * 24 * HOUR_S)
+        await looker.look()
+        assert [status for status, _ in await office.statuses()] == left
+    assert len(await office.bench.rows("SELECT * FROM delivery_attempts")) == 1

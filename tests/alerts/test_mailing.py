@@ -10,7 +10,14 @@ from contextlib import contextmanager
 
 import pytest
 
+import gateway.alerts.channels
 from gateway.alerts.mailing import Mailer, MailFailed, MailServer
+from gateway.alerts.sending import Sender
+from gateway.alerts.targets import Opened
+from gateway.registry import scan
+from gateway.relay.calls import Limits
+from gateway.relay.client import Client
+from tests.alerts.channels_made import message
 
 
 class Post:
@@ -110,3 +117,18 @@ def test_the_address_of_a_server() -> None:
     ):
         with pytest.raises(ValueError, match=r"write|address"):
             MailServer.parse(url, sender)
+
+
+async def test_an_event_is_mailed_to_its_target() -> None:
+    channel = scan(gateway.alerts.channels, "CHANNEL")["email"]
+    place = channel.read("finance@example.com")
+    opened = Opened(channel, place, "finance@example.com", ())
+    with post_office() as post:
+        sender = Sender(Client(Limits()), mailer(post.port))
+        assert (await sender.send(opened, message("budget.exceeded"), 0)).is_delivered
+        assert "refuses calls: $20 of $25 spent" in post.mail
+        post.refuses = "RCPT"
+        failed = await sender.send(opened, message("budget.exceeded"), 0)
+    assert (failed.status, failed.is_delivered) == (550, False)
+    without = await Sender(Client(Limits()), None).send(opened, message("budget.exceeded"), 0)
+    assert without.error == "no mail server is configured"

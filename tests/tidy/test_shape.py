@@ -18,6 +18,7 @@ LEFTOVER = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 FLOAT = re.compile(r"\bfloat\b")
 FLOAT_NAMES = re.compile(r"(_s|seconds|deadline|waiting)$")
 SUPERVISORS = {
+    "gateway.alerts.dispatcher",
     "gateway.app",
     "gateway.gate.attempts",
     "gateway.gate.steps",

@@ -56,6 +56,7 @@ deliveries = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger, nullable=True),
     UniqueConstraint("event", "webhook"),
+    Index("ix_deliveries_status_finished_at", "status", "finished_at"),
     Index("ix_deliveries_webhook_status_event", "webhook", "status", "event"),
     Index("ix_deliveries_webhook_subject_status_due_at", "webhook", "subject", "status", "due_at"),
 )
