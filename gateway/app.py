@@ -265,6 +265,7 @@ def surfaces_of(
         parse_credit(settings.accounts.signup_grant, param="accounts.signup_grant"),
         aliases=settings.aliases,
         providers=tuple(upstream.name for upstream in gate.desk.router.upstreams),
+        prices_of={upstream.name: upstream.prices_of for upstream in gate.desk.router.upstreams},
     )
     return Surfaces(
         self_service=SelfService(gate, database, clock, principals, formats),

@@ -19,6 +19,7 @@ from gateway.cli import accounts, audit, budgets, db, fx, grants, keys, leases, 
 from gateway.cli.client import FOUND_A_PROBLEM, CommandFailed
 from gateway.cli.doctor import doctor
 from gateway.cli.report import report
+from gateway.cli.rerate import rerate
 from gateway.cli.serve import demo, serve
 from gateway.cli.session import Session
 
@@ -68,6 +69,7 @@ def _application() -> typer.Typer:
     application.command()(serve)
     application.command()(demo)
     application.command()(report)
+    application.command()(rerate)
     application.command()(doctor)
     for name, commands in _GROUPS.items():
         application.add_typer(commands, name=name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,15 @@ class Session:
     def show_text(self, text: str) -> None:
         """Data as it is, a line of its own."""
         self.data.print(text, markup=False)
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Callable[[str], None]]:
+        """Show on a terminal how far it is: whoever works says so."""
+        if self.words.is_terminal:
+            with self.words.status(what) as status:
+                yield lambda words: status.update(words)
+        else:
+            yield lambda words: None
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:

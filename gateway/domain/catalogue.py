@@ -136,6 +136,7 @@ class Catalogue:
         self._rows: dict[tuple[str, str], list[PriceRow]] = {}
         for row in prices:
             self._rows.setdefault((row.provider, row.model), []).append(row)
+        self._by_price: dict[str, PriceRow] = {}
         self._limits: dict[tuple[str, str], list[ModelLimits]] = {}
         for each in limits:
             self._limits.setdefault((each.provider, each.model), []).append(each)
@@ -167,6 +168,12 @@ class Catalogue:
             self._meanings.clear()
         self._meanings[key] = entry
         return entry
+
+    def price(self, price: str) -> PriceRow | None:
+        """The row that a charge names; None for one that is in no list, such as a ceiling's."""
+        if not self._by_price:
+            self._by_price = {row.id: row for rows in self._rows.values() for row in rows}
+        return self._by_price.get(price)
 
     def alias_of(self, name: str) -> tuple[str, str] | None:
         """The provider and model that a bare name is an alias of."""

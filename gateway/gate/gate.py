@@ -33,7 +33,7 @@ from gateway.gate.figures import Figures
 from gateway.gate.inbound import Downstream, InboundCall
 from gateway.gate.plans import Upstream
 from gateway.gate.replies import Remaining
-from gateway.gate.settlement import Ending, Settlement, cards_of, settle
+from gateway.gate.settlement import Ending, Settlement, cards_of, settle, told_tier
 from gateway.gate.waiting_room import WaitingRoom
 from gateway.ledger.ledger import CallFacts, Closing, Ledger
 from gateway.relay.calls import UpstreamFailure
@@ -163,6 +163,7 @@ class Gate:
             tokens=prompt,
             lines=charge.lines,
             list_nano=charge.list_nano,
+            service_tier=told_tier(intent.service_tier),
         )
 
     def request(self, offer: Offer) -> bytes:

@@ -17,10 +17,11 @@ from gateway.gate.admission import Offer
 from gateway.gate.plans import Plan
 from gateway.ledger.ledger import Closing
 
-__all__ = ["Agreed", "Ending", "Settlement", "cards_of", "settle"]
+__all__ = ["Agreed", "Ending", "Settlement", "cards_of", "settle", "told_tier"]
 
-# As wide as its column.
+# As wide as their columns.
 SERVED_MODEL_MAX_CHARACTERS = 255
+TIER_MAX_CHARACTERS = 32
 
 
 class Ending(msgspec.Struct, frozen=True, gc=False):
@@ -112,6 +113,7 @@ def settle(
         tokens=input_total(usage) + output_total(usage),
         closed_at_us=closed_at_us,
         requests=0 if ending.outcome == "void" else 1,
+        service_tier=told_tier(tier),
     )
     return Settlement(closing, charge)
 
@@ -139,6 +141,11 @@ def _with_part(charge: Charge, part: Charge) -> Charge:
         charge.list_nano + part.list_nano,
         charge.flags + part.flags,
     )
+
+
+def told_tier(tier: str | None) -> str:
+    """A service tier, which client and upstream may make up, as it is stored: "" for the standard one."""
+    return tier[:TIER_MAX_CHARACTERS] if tier and tier.isprintable() else ""
 
 
 def _is_name(model: str | None) -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from gateway.domain.budgets import amount
+from gateway.domain.costing import Charge
 from gateway.ledger.records import CallFacts, Closing, Correct, Line
 from gateway.store.corrections import Booked
 
-__all__ = ["correction"]
+__all__ = ["adjustment", "correction"]
 
 
 def correction(name: str, kind: str, booked: Booked, exact: Closing, reason: str) -> Correct | None:
@@ -19,7 +20,7 @@ def correction(name: str, kind: str, booked: Booked, exact: Closing, reason: str
     Nothing is held for it: an addition is overrun, a deduction gives headroom back.
     """
     usage = _difference(booked.usage, exact.usage)
-    lines = _lines(booked, exact)
+    lines = _lines(booked, exact.lines)
     parts = [
         (window, amount(unit, exact.charge_nano, exact.tokens, not exact.requests) - spent, hold)
         for window, (unit, spent, hold) in booked.windows.items()
@@ -36,17 +37,58 @@ def correction(name: str, kind: str, booked: Booked, exact: Closing, reason: str
     return Correct(name, kind, _facts(booked), difference, changed, reason)
 
 
+def adjustment(name: str, booked: Booked, exact: Charge, reason: str, now_us: int) -> Correct | None:
+    """The entry that makes the attempt cost `exact`, whatever it used staying as it is; None for no change.
+
+    Its lines take back what was charged by the old prices and add what the new ones come to.
+    """
+    change, listed = exact.total_nano - booked.charge, exact.list_nano - booked.list_charge
+    if not (change or listed) or (_pays_the_same(booked, exact) and abs(change) <= len(exact.lines)):
+        return None
+    row = booked.row
+    difference = Closing(
+        outcome=row.outcome,
+        status=row.status,
+        served_model=row.served_model,
+        usage={},
+        usage_source=row.usage_source,
+        raw_usage=None,
+        lines=_lines(booked, exact.lines),
+        flags=[],
+        charge_nano=change,
+        list_nano=listed,
+        tokens=0,
+        closed_at_us=now_us,
+        requests=0,
+        service_tier=row.service_tier or "",
+    )
+    changed = [
+        (window, change, hold)
+        for window, (unit, _, hold) in booked.windows.items()
+        if unit == "usd" and change
+    ]
+    return Correct(name, "adjustment", _facts(booked), difference, changed, reason)
+
+
+def _pays_the_same(booked: Booked, exact: Charge) -> bool:
+    """Whether each meter pays the row it paid. Parts of a call that paid one row were each rounded; their sum
+    is rounded once, and that is no news."""
+    paid = {(meter, price) for (meter, price, _), (quantity, _, _) in booked.lines.items() if quantity}
+    is_same = paid == {(line.meter, line.price_id) for line in exact.lines}
+    return is_same and abs(exact.list_nano - booked.list_charge) <= len(exact.lines)
+
+
 def _difference(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
     meters = sorted({*before, *after})
     changes = {meter: after.get(meter, 0) - before.get(meter, 0) for meter in meters}
     return {meter: change for meter, change in changes.items() if change}
 
 
-def _lines(booked: Booked, exact: Closing) -> list[Line]:
+def _lines(booked: Booked, exact: Sequence[Line]) -> list[Line]:
     """What is to be added to each line, and taken from those that were wrong."""
     left = dict(booked.lines)
     changes: list[Line] = []
-    for meter, quantity, price, price_pico, cost, at_list in exact.lines:
+    for meter, quantity, price, price_pico, cost, at_list in exact:
         known = left.pop((meter, price, price_pico), (0, 0, 0))
         change = (quantity - known[0], cost - known[1], at_list - known[2])
         if any(change):
@@ -76,4 +118,5 @@ def _facts(booked: Booked) -> CallFacts:
         usage={},
         charge_nano=0,
         tokens=0,
+        service_tier=row.service_tier or "",
     )

@@ -172,6 +172,7 @@ class _Digest:
             facts.upstream,
             facts.model,
             closing.served_model,
+            closing.service_tier or None,
             facts.format,
             facts.streamed,
             closing.status,

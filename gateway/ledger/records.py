@@ -76,7 +76,7 @@ class CallFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     Amounts are nano-USD. `usage`, `charge_nano`, `tokens`, `lines` and `list_nano` are what it costs so
     far: the counted prompt. They are booked if the worker dies before the first checkpoint. `claim` is the
-    Idempotency-Key the call was made under.
+    Idempotency-Key the call was made under, `service_tier` what it asked for: "" is the standard tier.
     """
 
     attempt: str
@@ -98,6 +98,7 @@ class CallFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     lines: Sequence[Line] = ()
     list_nano: int = 0
     claim: str | None = None
+    service_tier: str = ""
 
 
 class Closing(msgspec.Struct, array_like=True, gc=False):
@@ -107,7 +108,7 @@ class Closing(msgspec.Struct, array_like=True, gc=False):
     `usage_source` is provider, counted, mixed or none; `raw_usage` the provider's object, verbatim.
     `tokens` is what token budgets count; `requests` what request budgets count: 1, or 0 for a void. `made`
     are the ids of what the attempt left at the provider; `awaited` is the one of them that is an answer made
-    in the background, where its end is not known.
+    in the background, where its end is not known. `service_tier` is the one that decided the prices.
     """
 
     outcome: str
@@ -125,6 +126,7 @@ class Closing(msgspec.Struct, array_like=True, gc=False):
     requests: int
     made: Sequence[str] = ()
     awaited: str = ""
+    service_tier: str = ""
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
@@ -247,4 +249,5 @@ def interrupted(opened: Open, check: Check | None, closed_at_us: int) -> Closing
         requests=1,
         made=() if check is None else check.made,
         awaited="" if check is None else check.awaited,
+        service_tier=opened.facts.service_tier,
     )

@@ -23,12 +23,14 @@ from gateway.store.tenancy import account_by_id, account_of_row, key_of_row
 __all__ = [
     "NewAccount",
     "account_chain",
+    "account_chains",
     "change_account",
     "create_account",
     "delete_account",
     "list_accounts",
     "living_account",
     "move_account",
+    "subtree_of",
 ]
 
 
@@ -66,6 +68,28 @@ def account_chain(conn: Connection, account: str) -> tuple[str, ...]:
         assert above is not None, "a parent is a row"
         node = above
     return (*chain, node.id)
+
+
+def account_chains(conn: Connection) -> dict[str, tuple[str, ...]]:
+    """Every account, deleted ones too, with those above it, itself first."""
+    parents = {row.id: row.parent for row in conn.execute(select(accounts.c.id, accounts.c.parent))}
+    chains: dict[str, tuple[str, ...]] = {}
+    for account in parents:
+        chain: list[str] = []
+        node: str | None = account
+        while node is not None:
+            chain.append(node)
+            node = parents.get(node)
+        chains[account] = tuple(chain)
+    return chains
+
+
+def subtree_of(conn: Connection, account: str) -> list[str]:
+    """The account and all below it, deleted ones too; NotFound when there never was such an account."""
+    found = [row.id for row in _subtree(conn, account)]
+    if not found:
+        living_account(conn, account, param="account")
+    return found
 
 
 def create_account(conn: Connection, new: NewAccount, *, account_id: str, now_us: int) -> Account:

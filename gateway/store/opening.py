@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select
 from gateway.domain.budgets import Budget, amount
 from gateway.domain.scopes import Scope, applies, subject
 from gateway.domain.usage import INPUT_METERS, OUTPUT_METERS
+from gateway.store.accounts import account_chains
 from gateway.store.budgets import budget_of_row
 from gateway.store.sql import run
 from gateway.store.tables import budgets
@@ -52,7 +53,7 @@ def _amount(rule: Budget, used: _Used) -> int:
 
 
 def _used(conn: Connection, rule: Budget, start_us: int, end_us: int) -> Iterator[_Used]:
-    chains = _chains(conn)
+    chains = account_chains(conn)
     names = rule.end_user is not None or bool(rule.tags) or rule.each not in (None, "key")
     rows = _ledger(conn, start_us, end_us) if names or rule.is_rate else _sums(conn, start_us, end_us)
     for account, key, provider, model, end_user, tags, cost, tokens, requests in rows:
@@ -85,17 +86,3 @@ def _ledger(conn: Connection, start_us: int, end_us: int) -> Iterator[tuple[Any,
         tokens = sum(quantity for meter, quantity in meters.items() if meter in _TOKEN_METERS)
         requests = int(kind == "call" and outcome != "void")
         yield account, key, provider, model, end_user, msgspec.json.decode(tags), charge, tokens, requests
-
-
-def _chains(conn: Connection) -> dict[str, tuple[str, ...]]:
-    """Every account with its ancestors, itself first."""
-    parents = dict(iter(run(conn, "SELECT id, parent FROM accounts").all()))
-    chains: dict[str, tuple[str, ...]] = {}
-    for account in parents:
-        chain = []
-        node: str | None = account
-        while node is not None:
-            chain.append(node)
-            node = parents.get(node)
-        chains[account] = tuple(chain)
-    return chains

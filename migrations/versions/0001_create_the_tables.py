@@ -335,6 +335,7 @@ def _create_ledger() -> None:
         _str("upstream", 64),
         _str("model", 255),
         _str("served_model", 255, nullable=True),
+        _str("service_tier", 32, nullable=True),
         _str("format", 32),
         _flag("streamed"),
         _int("status", nullable=True),

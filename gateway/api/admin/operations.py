@@ -32,7 +32,8 @@ class AdminDeps:
     `entropy` returns that many random bytes. `changed` is called with a topic of `store.revisions` once its
     change is committed, so that this worker does not wait for its next poll. `targets` reads and judges where
     alerts may go. `signup_grant` is what every
-    new account is given. `aliases` and `providers` (in their order) are those of the configuration.
+    new account is given. `aliases`, `providers` (in their order) and `prices_of` (by upstream: whose
+    prices its calls pay) are those of the configuration.
     """
 
     database: Database
@@ -43,6 +44,7 @@ class AdminDeps:
     signup_grant: Credit | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
     providers: tuple[str, ...] = ()
+    prices_of: Mapping[str, str] = field(default_factory=dict)
     max_body_bytes: int = 4 * 1024 * 1024
 
 

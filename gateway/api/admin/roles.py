@@ -42,6 +42,7 @@ ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "prices.import": _OPERATORS,
     "prices.differences": _ANYBODY,
     "prices.explain": _ANYBODY,
+    "rerate": _OPERATORS,
     "webhooks.create": _OPERATORS,
     "webhooks.list": _ANYBODY,
     "webhooks.get": _ANYBODY,

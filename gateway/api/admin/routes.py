@@ -21,6 +21,7 @@ from gateway.api.admin import (
     leases,
     prices,
     rate_cards,
+    rerating,
     webhooks,
     windows,
 )
@@ -38,6 +39,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *grants.OPERATIONS,
     *prices.OPERATIONS,
     *rate_cards.OPERATIONS,
+    *rerating.OPERATIONS,
     *admin_keys.OPERATIONS,
     *leases.OPERATIONS,
     *webhooks.OPERATIONS,

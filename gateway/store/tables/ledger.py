@@ -32,6 +32,7 @@ ledger = Table(
     Column("upstream", String(64), nullable=False),
     Column("model", String(255), nullable=False),  # catalogue name, as requested after aliases
     Column("served_model", String(255), nullable=True),  # as the provider named it
+    Column("service_tier", String(32), nullable=True),  # as served, else as asked; NULL: the standard one
     Column("format", String(32), nullable=False),
     Column("streamed", Boolean, nullable=False),
     Column("status", Integer, nullable=True),  # of the upstream's answer; NULL when none came
