@@ -11,7 +11,6 @@ size, pace of a body, pace of reading, connections at once.
 
 from __future__ import annotations
 
-import http
 import math
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -31,6 +30,8 @@ from gateway.api.bounds import (
     too_many_connections,
     too_slow,
 )
+from gateway.api.heads import CONTINUE, LAST_CHUNK, STATUS_LINES, VERSIONS, header_lines
+from gateway.api.repeats import KnownHead, known_head
 from gateway.domain.errors import GatewayError
 from gateway.formats.base import Dialect, Format
 from gateway.gate.inbound import Downstream, Headers, InboundCall, reply_refusal
@@ -60,19 +61,6 @@ class DataPlane(Protocol):
     def exchange(self, inbound: InboundCall, downstream: Downstream) -> RunningCall: ...
 
 
-def _status_line(status: int) -> bytes:
-    try:
-        phrase = http.HTTPStatus(status).phrase
-    except ValueError:
-        phrase = ""
-    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
-
-
-# Whatever three digits an upstream sends are sent on.
-STATUS_LINES = {status: _status_line(status) for status in range(100, 1000)}
-VERSIONS = ("1.1", "1.0")
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-LAST_CHUNK = b"0\r\n\r\n"
 # A body has `body_timeout_s` for each so many bytes: a byte now and then is no progress.
 BODY_STEP_BYTES = 16 * 1024
 # After a refusal, this long for the client to read it before its connection is cut.
@@ -92,6 +80,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self.timeout_keep_alive = self._plane.bounds.keep_alive_s
         self._format: Format | None = None  # of the request being read, when it is a data-plane call
         self._call: RunningCall | None = None  # the call being answered
+        self._known: KnownHead | None = None  # of the last call that came in one read
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._body_step = 0  # bytes of the body since its wait began anew
@@ -136,6 +125,8 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._is_deaf:
             return
         begins = self._in_head and not self._head_bytes
+        if begins and self._known is not None and self._is_repeated(self._known, data):
+            return
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
@@ -143,6 +134,20 @@ class GatewayProtocol(HttpToolsProtocol):
             self._body_came(len(data))
         elif self._head_bytes:
             self._head_came(begins)
+        elif begins and self._format is not None and self._keeps_alive and not self.expect_100_continue:
+            bound = self._plane.bounds.max_header_bytes
+            self._known = known_head(data, self._body_bytes, bound, self._format, *self._asked())
+
+    def _is_repeated(self, known: KnownHead, data: bytes) -> bool:
+        """Whether this is the known head with another body: then the call begins without the parser."""
+        body = None if self._is_busy else known.body_in(data)
+        if body is None or len(body) > self._plane.bounds.max_body_bytes:
+            return False
+        self._unset_keepalive_if_required()
+        self._format = known.format
+        self._is_chunked = self._keeps_alive = True
+        self._begin(InboundCall(known.format, known.path, known.headers, body))
+        return True
 
     def _head_came(self, begins: bool) -> None:
         """A part of a head: all of it has to come within the time that its first byte began."""
@@ -269,17 +274,24 @@ class GatewayProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         if self._is_deaf:
             return
-        self.waits_since_s = 0.0
         wire_format = self._format
         if wire_format is None:
+            self.waits_since_s = 0.0
             super().on_message_complete()
             return
         parts = self._body
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         self._body = []
-        inbound = InboundCall(wire_format, self._path().decode("latin-1"), self.headers, body)
+        self._begin(InboundCall(wire_format, *self._asked(), body))
+
+    def _begin(self, inbound: InboundCall) -> None:
+        self.waits_since_s = 0.0
         self._call = self._plane.exchange(inbound, self)
         self._call.begin()
+
+    def _asked(self) -> tuple[str, Headers]:
+        """Path and headers of the request that the parser has read."""
+        return self._path().decode("latin-1"), self.headers
 
     def _path(self) -> bytes:
         """The path asked for; a query has no say on the data plane."""
@@ -304,14 +316,14 @@ class GatewayProtocol(HttpToolsProtocol):
         """A whole answer."""
         self.transport.write(
             b"%b%bcontent-length: %d\r\n%b%b"
-            % (STATUS_LINES[status], _lines(headers), len(body), self._connection_line(), body)
+            % (STATUS_LINES[status], header_lines(headers), len(body), self._connection_line(), body)
         )
         self._answered()
 
     def start(self, status: int, headers: Headers) -> None:
         """The head of a streamed answer; it leaves with the first bytes, or at the end of this tick."""
         framing = b"transfer-encoding: chunked\r\n" if self._is_chunked else b""
-        self._head = STATUS_LINES[status] + _lines(headers) + framing + self._connection_line()
+        self._head = STATUS_LINES[status] + header_lines(headers) + framing + self._connection_line()
         self.loop.call_soon(self._flush_head)
 
     def write(self, data: bytes) -> None:
@@ -385,7 +397,3 @@ class GatewayProtocol(HttpToolsProtocol):
         self._keeps_alive = False
         if self.cycle is not None:
             self.cycle.keep_alive = False
-
-
-def _lines(headers: Headers) -> bytes:
-    return b"".join([b"%b: %b\r\n" % pair for pair in headers])

@@ -66,6 +66,53 @@ async def test_one_connection_serves_call_after_call_of_both_kinds(wire: Line) -
     assert len(wire.made) == 1
 
 
+async def test_a_known_head_with_another_body_is_another_call(wire: Line) -> None:
+    client = await wire.connect()
+    for number in range(1, 150, 37):
+        client.send(chat(b"x" * number, b"Authorization: Bearer a"))
+        call = await wire.call()
+        assert (call.inbound.path, call.inbound.body) == ("/v1/chat/completions", b"x" * number)
+        assert dict(call.inbound.headers)[b"authorization"] == b"Bearer a"
+        reply(call)
+        await client.until(b"ok")
+    client.send(chat(b"y", b"Authorization: Bearer b"))
+    assert dict((await wire.call()).inbound.headers)[b"authorization"] == b"Bearer b"
+
+
+async def test_a_known_head_may_come_in_pieces_or_with_more_behind_it(wire: Line) -> None:
+    client = await wire.connect()
+    client.send(chat(b"one"))
+    reply(await wire.call())
+    await client.until(b"ok")
+    whole = chat(b"two")
+    for piece in (whole[:30], whole[30:-1], whole[-1:]):
+        client.send(piece)
+        await wire.settle()
+    call = await wire.call()
+    assert call.inbound.body == b"two"
+    reply(call)
+    await client.until(b"ok")
+    client.send(chat(b"three") + chat(b"four"))
+    call = await wire.call()
+    assert call.inbound.body == b"three"
+    reply(call)
+    assert b"connection: close" in await client.rest()
+    assert wire.plane.calls.empty()
+
+
+async def test_another_request_after_a_known_head_is_read_as_always(wire: Line) -> None:
+    client = await wire.connect()
+    for _ in range(2):
+        client.send(chat(b"one"))
+        reply(await wire.call())
+        await client.until(b"ok")
+        client.send(b"GET /free HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b"HTTP/1.1" in await client.until(b"\r\n\r\n")
+    client.send(chat(b"two", b"connection: close"))
+    reply(await wire.call())
+    assert b"connection: close" in await client.rest()
+
+
 async def test_a_stream_is_framed_in_chunks(wire: Line) -> None:
     client = await wire.connect()
     client.send(chat())
