@@ -124,7 +124,9 @@ class Background:
     async def _watch(self, followed: _Followed, upstream: Upstream, id_: str) -> None:
         attempt, pause_s, gone = followed.attempt, LOOK_FIRST_S, 0
         while attempt.settlement is None:
-            await _either(followed.look_now, followed.settled, pause_s)
+            await _wait(pause_s, followed.look_now, followed.settled)
+            if followed.settled.is_set():
+                return  # a client saw its end before we did
             followed.look_now.clear()
             pause_s = min(pause_s * LOOK_GROWS, LOOK_MOST_S)
             told = await self._look(upstream, id_)
@@ -134,7 +136,7 @@ class Background:
             elif gone >= GONE_TIMES or self._is_old(attempt.offer.admitted_at_us):
                 attempt.lost()
             if attempt.is_over:
-                await _either(followed.settled, followed.settled, SETTLE_S)
+                await _wait(SETTLE_S, followed.settled)
 
     async def _look(self, upstream: Upstream, id_: str) -> Asked | None:
         """What the provider says of an answer; None when it cannot be asked."""
@@ -158,7 +160,7 @@ class Background:
         followed = self._followed.get((upstream, id_))
         if followed is not None and has_ended(body):
             followed.attempt.conclude(body)
-            await _either(followed.settled, followed.settled, SETTLE_S)
+            await _wait(SETTLE_S, followed.settled)
 
     def look_soon(self, upstream: str, id_: str) -> None:
         """A client has seen how an answer goes on: look now instead of later."""
@@ -255,9 +257,9 @@ class Background:
             self._gate.crashed("", error)
 
 
-async def _either(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:
-    """Wait for either, but no longer than this."""
-    waits = [asyncio.ensure_future(event.wait()) for event in (one, other)]
+async def _wait(seconds: float, *events: asyncio.Event) -> None:
+    """Wait for one of the events, but no longer than this."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
     await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.formats.anthropic_count_tokens import FORMAT
+from tests.formats.playing import Case, recordings_or_skip
 
 BODY = b'{"model":"claude-sonnet-5","messages":[{"role":"user","content":"A pier"}],"tools":[{"name":"t"}]}'
 
@@ -35,3 +36,11 @@ def test_an_error_in_a_200(reply: bytes, code: str) -> None:
     assert report is None
     assert error is not None
     assert error.code == code
+
+
+@pytest.mark.parametrize("case", recordings_or_skip("count_tokens"))
+def test_recording(case: Case) -> None:
+    report, error = FORMAT.read_reply(case.reply)
+    assert (report is not None, error) == (True, None)
+    assert case.request is not None
+    assert FORMAT.read("", case.request).input_bound == 0
