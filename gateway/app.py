@@ -61,7 +61,7 @@ from gateway.gate.repeatable import exchange_of
 from gateway.gate.resumable import LogLimits
 from gateway.gate.resumables import ResumableCalls
 from gateway.ledger.ledger import Ledger
-from gateway.loops import expire, for_ever, poll, sweep
+from gateway.loops import expire, for_ever, poll, sweep, tell
 from gateway.providers.base import Provider
 from gateway.registry import scan
 from gateway.relay.calls import Limits as RelayLimits
@@ -161,6 +161,7 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[Plane, Starlette]]:
         partial(poll, directory),
         partial(sweep, watch),
         partial(expire, database, clock),
+        partial(tell, database, gate),
         surfaces.metrics.share,
         surfaces.chat_socket.watch,
         calls.run,

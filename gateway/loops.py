@@ -1,4 +1,5 @@
-"""What a worker does for ever beside its calls: learn of changes, expire credit, close slow connections.
+"""What a worker does for ever beside its calls: learn of changes, expire credit, say how far it is posted,
+close slow connections.
 
 Calls need each of these loops, so a defect in one is logged and the loop begins again, later each time.
 """
@@ -14,10 +15,12 @@ from gateway.api.wire import Watch
 from gateway.clock import Clock
 from gateway.domain.errors import Unavailable
 from gateway.gate.directory import Directory
+from gateway.gate.gate import Gate
 from gateway.store.engine import Database
 from gateway.store.grants import expire_grants
+from gateway.store.periods import complete_until
 
-__all__ = ["expire", "for_ever", "poll", "sweep"]
+__all__ = ["expire", "for_ever", "poll", "sweep", "tell"]
 
 logger: Final = logging.getLogger("tollgate")
 
@@ -25,6 +28,7 @@ logger: Final = logging.getLogger("tollgate")
 POLL_EVERY_S: Final = 0.25
 SWEEP_EVERY_S: Final = 1.0
 EXPIRE_EVERY_S: Final = 5.0
+TELL_EVERY_S: Final = 15.0
 AGAIN_S: Final = 0.25
 AGAIN_MAX_S: Final = 30.0
 
@@ -61,6 +65,16 @@ async def expire(database: Database, clock: Clock) -> None:
         await asyncio.sleep(EXPIRE_EVERY_S)
         try:
             await database.write(expire_grants, clock.now_us())
+        except Unavailable:
+            continue
+
+
+async def tell(database: Database, gate: Gate) -> None:
+    """Write down how far this worker's calls are posted, for ever: nobody closes a month before that."""
+    while True:
+        await asyncio.sleep(TELL_EVERY_S)
+        try:
+            await database.write(complete_until, gate.ledger.journal_id, gate.posted_until_us)
         except Unavailable:
             continue
 

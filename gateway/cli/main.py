@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from gateway.cli import accounts, audit, budgets, db, fx, grants, keys, leases, prices, webhooks
+from gateway.cli import accounts, audit, budgets, db, fx, grants, keys, leases, period, prices, webhooks
 from gateway.cli.client import FOUND_A_PROBLEM, CommandFailed
 from gateway.cli.doctor import doctor
 from gateway.cli.report import report
@@ -32,6 +32,7 @@ _GROUPS = {
     "grants": grants.COMMANDS,
     "fx": fx.COMMANDS,
     "prices": prices.COMMANDS,
+    "period": period.COMMANDS,
     "leases": leases.COMMANDS,
     "webhooks": webhooks.COMMANDS,
     "audit": audit.COMMANDS,

@@ -68,7 +68,7 @@ def entry_of_row(row: Row[Any]) -> Entry:
         upstream=row.upstream,
         model=row.model,
         served_model=row.served_model,
-        admitted_at_us=row.admitted_at,
+        admitted_at_us=row.admitted_at if row.late_for is None else row.late_for,
         closed_at_us=row.closed_at,
         status=row.status,
         outcome=row.outcome,

@@ -113,7 +113,7 @@ def _facts(booked: Booked) -> CallFacts:
         model=row.model,
         format=row.format,
         streamed=row.streamed,
-        admitted_at_us=row.admitted_at,
+        admitted_at_us=row.admitted_at if row.late_for is None else row.late_for,
         hold_nano=0,
         usage={},
         charge_nano=0,

@@ -164,6 +164,7 @@ class _Digest:
             seq,
             facts.admitted_at_us,
             closing.closed_at_us,
+            None,
             facts.account,
             facts.key,
             facts.end_user,

@@ -25,6 +25,7 @@ COLUMNS: Final = (
     Column("id", "text"),
     Column("admitted_at", "instant"),
     Column("closed_at", "instant"),
+    Column("late_for", "instant"),
     Column("kind", "text"),
     Column("call", "text"),
     Column("attempt", "text"),

@@ -72,7 +72,7 @@ def awaited(conn: Connection, limit: int) -> list[Awaited]:
     """Answers that nobody waits for any more, their attempts booked as interrupted; oldest first."""
     found = run(
         conn,
-        "SELECT b.id, b.upstream, b.attempt, l.account, l.model, l.admitted_at, l.hold"
+        "SELECT b.id, b.upstream, b.attempt, l.account, l.model, COALESCE(l.late_for, l.admitted_at), l.hold"
         " FROM belongings b JOIN ledger l ON l.id = b.attempt"
         " WHERE b.awaited = ? AND l.outcome = 'interrupted' ORDER BY b.made_at LIMIT ?",
         (True, limit),

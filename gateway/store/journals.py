@@ -52,9 +52,10 @@ def register(conn: Connection, journal: str, data_dir: str, host: str, now_us: i
     """Enter a new journal; the same one again changes nothing (an answer that was not heard)."""
     run(
         conn,
-        "INSERT INTO journals (id, data_dir, serial, posted, state, seen_at, created_at, host)"
-        " VALUES (?, ?, 0, 0, 'live', ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-        (journal, data_dir, now_us, now_us, host),
+        "INSERT INTO journals"
+        " (id, data_dir, serial, posted, state, seen_at, complete_until, created_at, host)"
+        " VALUES (?, ?, 0, 0, 'live', ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+        (journal, data_dir, now_us, now_us, now_us, host),
     )
 
 

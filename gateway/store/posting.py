@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from gateway.store.alerts import Movement, note_movements
 from gateway.store.belongings import Belonging, keep
 from gateway.store.grants import burn
+from gateway.store.periods import in_open_months
 from gateway.store.sql import insert_all, many, placeholders, run
 from gateway.store.tables import end_user_rollups, ledger, rollups, tag_rollups
 
@@ -97,10 +98,11 @@ def post(
     `k = min(lease, charge)` takes the lease to 0 and never below; the rest goes to `spent` alone.
     """
     run(conn, "UPDATE journals SET posted = ? WHERE id = ?", (batch.last_seq, journal))
-    insert_all(conn, "ledger", LEDGER_COLUMNS, batch.rows)
+    rows, sums = in_open_months(conn, batch.rows, batch.sums, now_us)
+    insert_all(conn, "ledger", LEDGER_COLUMNS, rows)
     keep(conn, batch.belongings)
     for table, statement in _ADD_SUMS.items():
-        many(conn, statement, batch.sums[table])
+        many(conn, statement, sums[table])
     moved = {}
     for window in sorted(batch.charges):
         standing = standings.get(window, Standing(0, 0))

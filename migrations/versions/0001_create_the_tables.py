@@ -273,6 +273,7 @@ def _create_journals() -> None:
         _big("posted"),
         _str("state", 20),
         _big("seen_at"),
+        _big("complete_until"),
         _big("created_at"),
         _text("host"),
         _key("journals", "id"),
@@ -327,6 +328,7 @@ def _create_ledger() -> None:
         _big("seq"),
         _big("admitted_at"),
         _big("closed_at"),
+        _big("late_for", nullable=True),
         _str("account", 40),
         _str("key", 40),
         _text("end_user", nullable=True),
@@ -527,6 +529,76 @@ def _create_finance() -> None:
         _key("rate_cards", "id"),
         _of("rate_cards", "account", "accounts"),
     )
+    op.create_table(
+        "periods",
+        _str("month", 7),
+        _big("starts_at"),
+        _big("ends_at"),
+        _big("closed_at"),
+        _str("closed_by", 40),
+        _big("entries"),
+        _big("charge"),
+        _big("list_charge"),
+        _bytes("hash"),
+        _key("periods", "month"),
+    )
+
+
+# What stays free to be changed in a closed month is what erasure needs.
+_FREE = ("end_user", "raw_usage")
+
+
+def _lock_closed_periods() -> None:
+    """Triggers that keep the rows of closed months as they are, and closed months closed."""
+    on_sqlite = op.get_bind().dialect.name == "sqlite"
+    for table, instant in (
+        ("ledger", "admitted_at"),
+        ("rollups", "slot"),
+        ("end_user_rollups", "slot"),
+        ("tag_rollups", "slot"),
+    ):
+        columns = [each["name"] for each in sa.inspect(op.get_bind()).get_columns(table)]
+        changed = ", ".join(name for name in columns if name not in _FREE)
+        for action, what, rows in (
+            ("insert", "INSERT", ("NEW",)),
+            ("update", f"UPDATE OF {changed}", ("OLD", "NEW")),
+            ("delete", "DELETE", ("OLD",)),
+        ):
+            within = " OR ".join(
+                f"{row}.{instant} >= starts_at AND {row}.{instant} < ends_at" for row in rows
+            )
+            _refuse(on_sqlite, f"{table}_closed_{action}", f"{what} ON {table}", within, rows[-1])
+    if on_sqlite:
+        for action in ("UPDATE", "DELETE"):
+            op.execute(
+                f"CREATE TRIGGER periods_stay_{action.lower()} BEFORE {action} ON periods"
+                " BEGIN SELECT RAISE(ABORT, 'a closed period stays closed'); END"
+            )
+        return
+    op.execute(
+        "CREATE FUNCTION periods_stay() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " RAISE EXCEPTION 'a closed period stays closed' USING ERRCODE = 'check_violation'; END $$"
+    )
+    op.execute(
+        "CREATE TRIGGER periods_stay BEFORE UPDATE OR DELETE ON periods"
+        " FOR EACH ROW EXECUTE FUNCTION periods_stay()"
+    )
+
+
+def _refuse(on_sqlite: bool, name: str, what: str, within: str, row: str) -> None:
+    if on_sqlite:
+        op.execute(
+            f"CREATE TRIGGER {name} BEFORE {what} WHEN EXISTS (SELECT 1 FROM periods WHERE {within})"
+            " BEGIN SELECT RAISE(ABORT, 'the period is closed'); END"
+        )
+        return
+    op.execute(
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF EXISTS (SELECT 1 FROM periods WHERE {within}) THEN"
+        " RAISE EXCEPTION 'the period is closed' USING ERRCODE = 'check_violation'; END IF;"
+        f" RETURN {row}; END $$"
+    )
+    op.execute(f"CREATE TRIGGER {name} BEFORE {what} FOR EACH ROW EXECUTE FUNCTION {name}()")
 
 
 # Children first, so that no foreign key ever points at nothing.
@@ -534,6 +606,7 @@ _IN_ORDER_OF_DROPPING = (
     "delivery_attempts",
     "deliveries",
     "webhooks",
+    "periods",
     "rate_cards",
     "fx",
     "answers",
@@ -580,9 +653,16 @@ def upgrade() -> None:
     _create_operations()
     _create_webhooks()
     _create_finance()
+    _lock_closed_periods()
 
 
 def downgrade() -> None:
     """Drop every table, and with them everything that is in them."""
     for table in _IN_ORDER_OF_DROPPING:
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        # Triggers went with their tables; what they ran did not.
+        for table in ("ledger", "rollups", "end_user_rollups", "tag_rollups"):
+            for action in ("insert", "update", "delete"):
+                op.execute(f"DROP FUNCTION {table}_closed_{action}()")
+        op.execute("DROP FUNCTION periods_stay()")

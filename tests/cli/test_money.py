@@ -144,3 +144,13 @@ def test_a_report_is_written_to_a_file(tollgate: Tollgate, tmp_path: Path) -> No
         assert path.read_bytes().startswith(beginning)
     assert list(tmp_path.glob("*.part")) == []
     assert ".parquet" in tollgate("report", "spend", "-o", "spend.xls", status=2).err
+
+
+def test_a_month_is_closed_and_verified(tollgate: Tollgate) -> None:
+    closed = tollgate("period", "close", "2026-01")
+    assert "Closed 2026-01: 0 entries" in closed.err
+    assert len(closed.out.strip()) == 64
+    assert "2026-01" in tollgate("period", "list").out
+    assert tollgate("period", "verify").out == "2026-01 intact\n"
+    assert "closed already" in tollgate("period", "close", "2026-01", status=1).err
+    assert tollgate("period", "close", "soon", status=2).out == ""

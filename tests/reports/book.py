@@ -240,11 +240,12 @@ def book(conn: Connection, entries: Sequence[Entry]) -> None:
     """Post the entries the way a worker posts its journal."""
     for start in range(0, len(entries), 500):
         batch = entries[start : start + 500]
-        posted = [Postable(seq, _frame(seq, entry)) for seq, entry in enumerate(batch, start + 1)]
+        posted = [Postable(seq, frame_of(seq, entry)) for seq, entry in enumerate(batch, start + 1)]
         post(conn, "jrnl_test", digest("jrnl_test", posted, {}), {}, 0)
 
 
-def _frame(seq: int, entry: Entry) -> bytes:
+def frame_of(seq: int, entry: Entry) -> bytes:
+    """The journal record of an entry."""
     facts = CallFacts(
         attempt=entry.corrects or entry.id,
         call=(entry.corrects or entry.id).replace("att", "call"),

@@ -19,6 +19,7 @@ from gateway.api.admin import (
     grants,
     keys,
     leases,
+    periods,
     prices,
     rate_cards,
     rerating,
@@ -46,6 +47,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *deliveries.OPERATIONS,
     *audits.OPERATIONS,
     *fx.OPERATIONS,
+    *periods.OPERATIONS,
 )
 
 

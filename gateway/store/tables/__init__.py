@@ -8,6 +8,7 @@ from gateway.store.tables.finance import fx, rate_cards
 from gateway.store.tables.journals import claims, doors, journals, leases, quarantine
 from gateway.store.tables.ledger import end_user_rollups, ledger, rollups, tag_rollups
 from gateway.store.tables.operations import alarms, audit, events, meta, revisions
+from gateway.store.tables.periods import periods
 from gateway.store.tables.prices import model_limits, models, prices
 from gateway.store.tables.tenancy import accounts, admin_keys, virtual_keys
 from gateway.store.tables.webhooks import deliveries, delivery_attempts, webhooks
@@ -36,6 +37,7 @@ __all__ = [
     "metadata",
     "model_limits",
     "models",
+    "periods",
     "prices",
     "quarantine",
     "rate_cards",

@@ -27,6 +27,7 @@ journals = Table(
     Column("posted", BigInteger, nullable=False),
     Column("state", String(20), nullable=False),  # live, finished, finished_unclean
     Column("seen_at", BigInteger, nullable=False),  # shown only: no clock ever decides that a worker is dead
+    Column("complete_until", BigInteger, nullable=False),  # its calls admitted before this are all posted
     Column("created_at", BigInteger, nullable=False),
     Column("host", Text, nullable=False),
     Index("ix_journals_state", "state"),

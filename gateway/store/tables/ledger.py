@@ -24,6 +24,9 @@ ledger = Table(
         "admitted_at", BigInteger, nullable=False
     ),  # decides window, hour and month, whenever the call ended
     Column("closed_at", BigInteger, nullable=False),
+    # When it was admitted, where that month was closed before it came: it counts in the next open month then,
+    # and `admitted_at` is the start of that.
+    Column("late_for", BigInteger, nullable=True),
     Column("account", String(40), nullable=False),
     Column("key", String(40), nullable=False),
     Column("end_user", Text, nullable=True),

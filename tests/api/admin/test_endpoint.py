@@ -47,7 +47,7 @@ class TestRoles:
             assert "owner" in ROLES[operation.name]
             if operation.is_write:
                 assert "viewer" not in ROLES[operation.name]
-                is_of_finance = operation.name.partition(".")[0] in ("fx",)
+                is_of_finance = operation.name.partition(".")[0] in ("fx", "periods")
                 assert ("finance" in ROLES[operation.name]) == is_of_finance
 
     def test_each_role_may_do_what_the_table_says_and_nothing_else(self, plane: Plane) -> None:
