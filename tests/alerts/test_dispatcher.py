@@ -13,6 +13,7 @@ import standardwebhooks
 
 from gateway.alerts.lookout import Lookout
 from gateway.store.deliveries import delivery_by_id, make_test, replay
+from gateway.store.outbox import due_targets
 from gateway.store.webhooks import delete_webhook, living_webhook, rotate_webhook
 from tests.alerts.office import SEAL, Office
 from tests.alerts.receiving import Receiver, receiver
@@ -338,3 +339,21 @@ async def test_what_was_delivered_is_kept_for_ninety_days(office: Office, target
         await looker.look()
         assert [status for status, _ in await office.statuses()] == left
     assert len(await office.bench.rows("SELECT * FROM delivery_attempts")) == 1
+
+
+async def test_what_waits_for_an_earlier_message_is_not_even_looked_at(
+    office: Office, target: Receiver
+) -> None:
+    """And if it is (it was written beside the failure of the earlier one), it is not sent."""
+    target.answer = lambda got: (400, {}, b"")
+    await office.webhook(target.url)
+    await office.events(2)
+    await office.deliver()
+    await office.events(1)
+    await office.deliver()
+    database, now_us = office.bench.database, office.bench.clock.now_us()
+    assert await database.read(due_targets, now_us) == (False, [])
+    await office.bench.execute("UPDATE deliveries SET due_at = created_at WHERE attempts = 0")
+    assert await database.read(due_targets, now_us) == (False, ["whk_1"])
+    await office.deliver()
+    assert models(target) == ["m1"]
