@@ -75,12 +75,24 @@ class Exchange:
     def _admit(self, caller: Caller) -> None:
         gate = self._gate
         gate.check_open()
-        offer = gate.desk.offer(caller, self.inbound, gate.clock.now_us())
+        now_us = gate.clock.now_us()
+        counted = gate.own_counts.model_of(caller, self.inbound, now_us)
+        if counted is not None:
+            self.spawn(self._count(counted))
+            return
+        offer = gate.desk.offer(caller, self.inbound, now_us)
         stored = offer.intent.stored
         if stored and not gate.belongings.has(offer.plan.upstream.name, stored, caller.key.account):
             self.spawn(self._own(offer))
         else:
             self._hold(offer)
+
+    async def _count(self, model: str) -> None:
+        """Answer a question that needs no provider."""
+        body = await self._gate.own_counts.body(model, self.inbound)
+        downstream, self.downstream = self.downstream, None
+        if downstream is not None:
+            downstream.reply(200, [(b"content-type", b"application/json")], body)
 
     async def _own(self, offer: Offer) -> None:
         """The call names what is stored at its provider: go on if that is the caller's."""

@@ -31,6 +31,7 @@ from gateway.gate.directory import Directory
 from gateway.gate.exchange import Exchange
 from gateway.gate.figures import Figures
 from gateway.gate.inbound import Downstream, InboundCall
+from gateway.gate.own_counts import OwnCounts
 from gateway.gate.plans import Upstream
 from gateway.gate.replies import Remaining
 from gateway.gate.settlement import Ending, Settlement, cards_of, settle, told_tier
@@ -116,6 +117,7 @@ class Gate:
         self._log = log
         self._limits = limits
         self._complete_until_us = clock.now_us()
+        self.own_counts = OwnCounts(desk, counters)
         self.waiting_room = WaitingRoom(desk, directory, ledger, counters, self.facts)
         self._abandoned: dict[Attempt, asyncio.TimerHandle] = {}  # answers read on, and until when
         self._is_draining = False

@@ -2,7 +2,8 @@
 
 Three shapes: OpenAI's `{"error": {message, type, param, code}}`, Anthropic's `{"type": "error", "error":
 {type, message}}`, Google's `{"error": {code, message, status}}`, which comes in a list of one where an array
-was asked for. What is none of them (a proxy's page) is told by its status.
+was asked for. Servers such as vLLM leave out the frame and say `"object": "error"`. What is none of these
+(a proxy's page) is told by its status.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ def _error_in(body: bytes) -> dict[str, Any]:
         return {}
     if isinstance(decoded, list) and decoded:
         decoded = decoded[0]
+    if isinstance(decoded, dict) and decoded.get("object") == "error":
+        return decoded
     error = decoded.get("error") if isinstance(decoded, dict) else None
     return error if isinstance(error, dict) else {}
 
