@@ -19,6 +19,7 @@ from gateway.domain.instants import rfc3339
 from gateway.domain.money import format_usd
 from gateway.domain.months import Month, month_named, month_of, open_from
 from gateway.domain.periods import HOUR_US, slot_of
+from gateway.store.notices import note_period_closed
 from gateway.store.sql import placeholders, run
 from gateway.store.tables import ledger
 
@@ -121,6 +122,7 @@ def close(conn: Connection, month: Month, actor: str, now_us: int, without: Sequ
         *month, now_us, actor, totals.entries, totals.charge, totals.list_charge, totals.digest(before, month)
     )
     run(conn, f"INSERT INTO periods ({_COLUMNS}) VALUES ({placeholders(9)})", found)
+    note_period_closed(conn, found.month, found.hash.hex(), now_us)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import Thread
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
@@ -209,3 +210,20 @@ def _race(engine: Engine, round_: int) -> None:
     thread.join()
     with engine.connect() as conn:
         assert all(each.is_intact for each in verify(conn))
+
+
+def test_a_closed_month_is_told_of_once(engine: Engine) -> None:
+    close_october(engine)
+    with pytest.raises(Conflict):
+        close_october(engine)
+    with engine.connect() as conn:
+        [(subject, data)] = conn.execute(
+            text("SELECT subject, data FROM events WHERE event = 'period.closed'")
+        )
+        [closed] = closed_months(conn)
+    assert subject == "2026-10"
+    assert msgspec.json.decode(data) == {
+        "closed_at": NOW_US,
+        "digest": closed.hash.hex(),
+        "period": "2026-10",
+    }
