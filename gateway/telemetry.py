@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
 import msgspec
@@ -23,9 +24,9 @@ class CallLine(msgspec.Struct, omit_defaults=True):
     admitted_at_us: int
     took_us: int
     charge_nano: int
-    usage: dict[str, int]
+    usage: Mapping[str, int]
     usage_source: str
-    flags: list[str] = []
+    flags: Sequence[str] = []
 
 
 class RefusalsLine(msgspec.Struct):

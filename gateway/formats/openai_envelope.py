@@ -119,6 +119,8 @@ def audio_ids(data: bytes) -> tuple[str, ...]:
     """The ids of the audio in chunks or a reply."""
     if _AUDIO not in data:
         return ()
+    if b'"audio"' not in data:
+        return ()
     return kept_ids(found.decode() for found in _AUDIO_ID.findall(data))
 
 

@@ -137,6 +137,8 @@ def _usual(raw: bytes) -> dict[str, int] | None:
         return None
     if not (told.prompt_tokens and told.completion_tokens):
         return None
+    if not (cached or heard or spoken or thought):
+        return {"input": read, "output": written}
     meters = {}
     for meter, quantity in (
         ("input", read),

@@ -237,16 +237,16 @@ class Gate:
         now_us = offer.admitted_at_us
         account = offer.caller.key.account
         for budget, subject in offer.budgets:
-            is_theirs = budget.key is not None or budget.account == account
-            state = self.ledger.headroom(budget, subject) if is_theirs else None
-            if state is None:
-                continue
-            left = max(0, state.free)
             if budget.unit == "usd" and budget.is_hard:
-                usd.append(left)
+                is_theirs = budget.key is not None or budget.account == account
+                left = self.ledger.left(budget, subject, self.clock.now_us()) if is_theirs else None
+                if left is not None:
+                    usd.append(max(0, left))
             elif budget.is_rate and budget.key is not None:
-                resets_s = max(0, ((state.resets_at_us or now_us) - now_us) // US_PER_S)
-                limits.append((budget.unit.encode(), state.cap, left, resets_s))
+                state = self.ledger.headroom(budget, subject)
+                if state is not None:
+                    resets_s = max(0, ((state.resets_at_us or now_us) - now_us) // US_PER_S)
+                    limits.append((budget.unit.encode(), state.cap, max(0, state.free), resets_s))
         return Remaining(min(usd) if usd else None, limits)
 
     def finished(self, call: str, offer: Offer, settlement: Settlement) -> None:
@@ -274,9 +274,9 @@ class Gate:
                 admitted_at_us=offer.admitted_at_us,
                 took_us=took_us,
                 charge_nano=closing.charge_nano,
-                usage=dict(closing.usage),
+                usage=closing.usage,
                 usage_source=closing.usage_source,
-                flags=list(closing.flags),
+                flags=closing.flags,
             )
         )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Protocol, TypeVar, TypeVarTuple
 
 from gateway.domain.errors import Unavailable
 
 __all__ = ["guarded", "unwritten"]
 
-P = ParamSpec("P")
+Given = TypeVarTuple("Given")
 
 
 class Stepping(Protocol):
@@ -22,13 +22,13 @@ class Stepping(Protocol):
 S = TypeVar("S", bound=Stepping)
 
 
-def guarded(step: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, P], None]:
+def guarded(step: Callable[[S, *Given], None]) -> Callable[[S, *Given], None]:
     """A step of a call, whose failure ends the call and nothing else."""
 
     @wraps(step)
-    def run(owner: S, /, *args: P.args, **kwargs: P.kwargs) -> None:
+    def run(owner: S, /, *given: *Given) -> None:
         try:
-            step(owner, *args, **kwargs)
+            step(owner, *given)
         except Exception as error:
             owner.went_wrong(error)
 

@@ -22,6 +22,8 @@ __all__ = ["Postable", "Rows", "digest"]
 _Part = tuple[int, int, int | None, bool]
 NOTHING: Final = Charge(0, 0, 0, 0, 0)
 _JSON: Final = msgspec.json.Encoder().encode
+_NO_TAGS: Final = "{}"
+_NO_FLAGS: Final = "[]"
 
 
 class Postable(NamedTuple):
@@ -168,7 +170,7 @@ class _Digest:
             facts.account,
             facts.key,
             facts.end_user,
-            _text(facts.tags),
+            _text(facts.tags) if facts.tags else _NO_TAGS,
             facts.provider,
             facts.upstream,
             facts.model,
@@ -182,7 +184,7 @@ class _Digest:
             closing.usage_source,
             closing.raw_usage,
             _text(closing.lines),
-            _text(flags),
+            _text(flags) if flags else _NO_FLAGS,
             hold,
             closing.charge_nano,
             closing.list_nano,

@@ -31,7 +31,7 @@ from gateway.ledger.journal import AfterWrite, Journal
 from gateway.ledger.machinery import FINISHED_BY_OTHERS, Machinery
 from gateway.ledger.poster import RECENT
 from gateway.ledger.records import VERSION, CallFacts, Closing, Correct, Header, decode
-from gateway.ledger.telling import Balance, Health, Unposted, balance_of, health_of, unposted_of
+from gateway.ledger.telling import Balance, Health, Unposted, balance_of, health_of, left_of, unposted_of
 from gateway.ledger.timer import SystemTimer, Timer
 from gateway.ledger.waiter import Waiter
 from gateway.store.claims import expire_claims
@@ -288,7 +288,7 @@ class Ledger:
     def left(self, budget: Budget, subject: str, now_us: int) -> int | None:
         """What of the present window can still be held, None when this worker has not used it lately."""
         window = self._known(budget, subject, now_us)
-        return None if window is None else balance_of(window).free
+        return None if window is None else left_of(window)
 
     def _known(self, budget: Budget, subject: str, now_us: int) -> WindowState | None:
         line = self.book.lines.get((budget.id, subject))

@@ -10,7 +10,7 @@ from gateway.ledger.holds import Pending
 from gateway.ledger.machinery import Machinery
 from gateway.ledger.records import CallFacts, Close, Closing, PostedPart, decode
 
-__all__ = ["Balance", "Health", "Unposted", "balance_of", "health_of", "unposted_of"]
+__all__ = ["Balance", "Health", "Unposted", "balance_of", "health_of", "left_of", "unposted_of"]
 
 
 class Balance(NamedTuple):
@@ -66,6 +66,11 @@ def balance_of(window: WindowState) -> Balance:
         held=window.in_flight + window.others_held,
         resets_at_us=None if window.ends_at_us >= FOREVER_US else window.ends_at_us,
     )
+
+
+def left_of(window: WindowState) -> int:
+    """`Balance.free` of a window, for every call's headers: without the balance."""
+    return window.cap - window.spent - window.held - window.unposted - window.others_held
 
 
 def unposted_of(records: Iterable[Pending]) -> list[Unposted]:

@@ -121,6 +121,10 @@ class PlayedLedger:
     def after_write(self, callback: Callable[[OSError | None], None]) -> None:
         self._callbacks.append(callback)
 
+    def left(self, budget: Budget, subject: str, now_us: int) -> int | None:
+        state = self.headroom(budget, subject)
+        return None if state is None else state.free
+
     def headroom(self, budget: Budget, subject: str) -> Balance | None:
         return self.budgets.get(budget.id)
 
