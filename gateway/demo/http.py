@@ -48,6 +48,16 @@ class Api:
         finally:
             connection.close()
 
+    def events(self, call: str) -> Iterator[dict[str, Any]]:
+        """The chunks of a call that was made over a WebSocket, from the first on."""
+        connection, answer = self._send("GET", f"/v1/calls/{call}/events", None)
+        try:
+            for line in answer:
+                if line.startswith(b"data: {"):
+                    yield json.loads(line[6:])
+        finally:
+            connection.close()
+
     def _whole(self, method: str, path: str, body: dict[str, Any] | None) -> Answer:
         connection, answer = self._send(method, path, body)
         try:

@@ -1,4 +1,4 @@
-"""The script of the demo: seven scenes, then the gateway stays up to be tried."""
+"""The script of the demo: eight scenes, then the gateway stays up to be tried."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.padding import Padding
 
 from gateway.demo import show
+from gateway.demo.broken_line import BrokenAnswer, follow
 from gateway.demo.http import Api
 from gateway.demo.stage import ADMIN_KEY, Stage, staged
 from gateway.demo.streams import Ask, Stream, run
@@ -37,6 +38,15 @@ FIRST = (
 RUSH = tuple(
     Ask("gpt-4.1", f"Caller {number} of twelve asks the same question.", 100) for number in range(1, 13)
 )
+
+BROKEN = {
+    "model": "gpt-4.1-mini",
+    "messages": [{"role": "user", "content": "Tell a ferryman's story, slowly."}],
+    "max_tokens": 80,
+}
+# The numbers of the frames after which its line is cut, and for how long it stays so.
+CUTS = (8, 18, 28)
+CUT_FOR_S = 0.4
 
 LAST = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Once more."}], "max_tokens": 60}
 
@@ -77,7 +87,10 @@ def scenes(stage: Stage, target: AlertTarget, console: Console) -> None:
     first = watch(caller, FIRST, prices, Decimal(0), console)
     spent = total(first)
 
-    heading(console, "4. Twelve callers rush at what is left")
+    heading(console, "4. A line that is cut three times")
+    spent += lose_nothing(stage, caller, key, console)
+
+    heading(console, "5. Twelve callers rush at what is left")
     rush = watch(caller, RUSH, prices, spent, console)
     refused = [stream for stream in rush if stream.error]
     admitted = len(rush) - len(refused)
@@ -87,14 +100,14 @@ def scenes(stage: Stage, target: AlertTarget, console: Console) -> None:
     )
     spent += total(rush)
 
-    heading(console, "5. One caller goes on until the money is spent")
+    heading(console, "6. One caller goes on until the money is spent")
     stage.providers.defaults(pace_ms=HASTE_MS)
     spent += spend_the_rest(caller, console)
 
-    heading(console, "6. What the team was told meanwhile")
+    heading(console, "7. What the team was told meanwhile")
     show_alerts(target, secret, console)
 
-    heading(console, "7. What it cost, three times the same")
+    heading(console, "8. What it cost, three times the same")
     close_the_books(admin, caller, spent, console)
 
 
@@ -169,6 +182,23 @@ def watch(
 def total(streams: Sequence[Stream]) -> Decimal:
     """What the calls cost by their own last chunks."""
     return sum((stream.cost or Decimal(0) for stream in streams), Decimal(0))
+
+
+def lose_nothing(stage: Stage, caller: Api, key: str, console: Console) -> Decimal:
+    """One answer over a WebSocket that breaks, and is taken up again; what it cost."""
+    answer = BrokenAnswer()
+    with Live(console=console, refresh_per_second=REFRESH_PER_S) as live:
+        for _ in follow(stage.port, key, BROKEN, CUTS, answer):
+            live.update(show.broken_answer(answer))
+            if answer.is_cut:
+                time.sleep(CUT_FOR_S)
+    console.print()
+    again = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in caller.events(answer.call))
+    same = "the same to the letter" if again == answer.text else "[bold red]something else[/]"
+    receipt = caller.get(f"/v1/calls/{answer.call}").body
+    console.print(f"Read once more, as server-sent events: {same}. One call, booked once: ", end="")
+    console.print(f"{receipt['usage']['output']} tokens, [bold]{show.usd(receipt['cost_usd'])}[/].")
+    return answer.cost or Decimal(0)
 
 
 def spend_the_rest(caller: Api, console: Console) -> Decimal:

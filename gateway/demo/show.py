@@ -13,9 +13,20 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gateway.demo.broken_line import BrokenAnswer
 from gateway.demo.streams import Stream
 
-__all__ = ["alerts", "balance", "headers", "receipt", "refusal", "spend", "streams_table", "usd"]
+__all__ = [
+    "alerts",
+    "balance",
+    "broken_answer",
+    "headers",
+    "receipt",
+    "refusal",
+    "spend",
+    "streams_table",
+    "usd",
+]
 
 STATE_STYLES = {"refused": "bold red", "done": "green", "streaming": "cyan", "admitted": "dim"}
 
@@ -44,6 +55,20 @@ def streams_table(streams: Sequence[Stream], budget: Decimal, spent_before: Deci
         )
     spent = spent_before + sum((stream.cost_so_far for stream in streams), Decimal(0))
     return Group(table, balance(spent, budget))
+
+
+def broken_answer(answer: BrokenAnswer) -> RenderableType:
+    """An answer, each connection's part of it in a colour of its own."""
+    styles = ("cyan", "green", "yellow", "magenta")
+    parts = [(part, styles[at % len(styles)]) for at, part in enumerate(answer.parts)]
+    connections = f"connection {len(answer.parts)}, frame {answer.seq}"
+    if answer.cost is not None:
+        state = Text(f"{connections}: whole", "bold green")
+    elif answer.is_cut:
+        state = Text(f"{connections}: the line is cut, the answer goes on without it", "bold red")
+    else:
+        state = Text(f"{connections}: streaming", "cyan")
+    return Panel(Group(Text.assemble(*parts), "", state), title=answer.call, title_align="left", box=ROUNDED)
 
 
 def balance(spent: Decimal, budget: Decimal) -> RenderableType:
