@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench import sockets
 from bench.machine import LOAD_CORE, OUT, build
 from bench.variants import Variant, mock, nginx, tollgate
 
@@ -26,6 +27,7 @@ WORKLOADS = {
     "stream burst": ["-M", "sse", "-c", "16", "-d", "2", "-w", "0.7", "-m", "mock-n100"],
     "stream paced": ["-M", "sse", "-c", "300", "-d", "3", "-w", "3", "-s", "6", "-m", "mock-n100-i20000-t"],
 }
+SOCKETS = "sockets"
 Samples = dict[str, dict[str, list[dict[str, Any]]]]
 
 
@@ -42,16 +44,21 @@ def main() -> int:
             console.print("nginx is not installed: no ratio to it. Debian: apt-get install nginx-light")
         else:
             variants.append(reference)
-        variants.append(stack.enter_context(tollgate(upstream.port)))
+        gateway = stack.enter_context(tollgate(upstream.port))
+        variants.append(gateway)
         if not arguments.quick:
             variants.append(
                 stack.enter_context(tollgate(upstream.port, name="tollgate, 8 budgets", budgets=8))
             )
-        samples = measure(variants, arguments.rounds, arguments.only, console)
+        wanted = arguments.only or (*WORKLOADS, SOCKETS)
+        samples = measure(variants, arguments.rounds, [name for name in wanted if name != SOCKETS], console)
+        rows = sockets.measure(upstream, gateway) if SOCKETS in wanted else []
     for workload, found in samples.items():
         console.print(table(workload, variants, found))
+    if rows:
+        console.print(sockets.table(rows))
     target = OUT / "results.json"
-    target.write_text(json.dumps({"machine": machine(), "samples": samples}, indent=1))
+    target.write_text(json.dumps({"machine": machine(), "samples": samples, "sockets": rows}, indent=1))
     console.print(f"Raw figures: {target}")
     return 0
 
@@ -61,18 +68,16 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (medians are printed)")
     parser.add_argument(
-        "--only", action="append", choices=list(WORKLOADS), help="a workload; may be repeated"
+        "--only", action="append", choices=[*WORKLOADS, SOCKETS], help="a workload; may be repeated"
     )
     parser.add_argument("--quick", action="store_true", help="one variant of the gateway instead of several")
     return parser.parse_args()
 
 
-def measure(
-    variants: Sequence[Variant], rounds: int, only: Sequence[str] | None, console: Console
-) -> Samples:
+def measure(variants: Sequence[Variant], rounds: int, workloads: Sequence[str], console: Console) -> Samples:
     """Every workload against every variant, `rounds` times, in an order that rotates."""
-    samples: Samples = {name: {each.name: [] for each in variants} for name in only or WORKLOADS}
-    for number in range(rounds):
+    samples: Samples = {name: {each.name: [] for each in variants} for name in workloads}
+    for number in range(rounds if samples else 0):
         for workload, found in samples.items():
             order = [*variants[number % len(variants) :], *variants[: number % len(variants)]]
             for variant in order:

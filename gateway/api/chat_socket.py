@@ -44,6 +44,7 @@ SUBPROTOCOL: Final = "tollgate"
 KEY_SUBPROTOCOL: Final = "tollgate-key."
 MOST_AT_ONCE: Final = 64
 LOOK_EVERY_S: Final = 0.5
+CHECKS_AT_ONCE: Final = 100
 # A close reason has 123 bytes at most (RFC 6455 5.5).
 REASON_CHARACTERS: Final = 100
 # Close codes (RFC 6455 7.4.1 and the IANA registry).
@@ -92,8 +93,10 @@ class ChatSocket:
         """Close the connections of keys that may not call any more, for ever."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            for connection in tuple(self._open):
+            for at, connection in enumerate(tuple(self._open)):
                 connection.check()
+                if at % CHECKS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
 
     def _check_origin(self, websocket: WebSocket) -> None:
         origin = websocket.headers.get("origin")

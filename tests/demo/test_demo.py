@@ -24,6 +24,8 @@ def test_the_demo_shows_one_figure_three_times_and_ends() -> None:
     assert told == reported == counted != "0.000000"
     assert held == "0.000000"
     assert "budget_exceeded" in shown.stdout
+    assert "connection 4, frame" in shown.stdout
+    assert "the same to the letter" in shown.stdout
     alerts = re.findall(r"^ *(budget\.\w+) .* (verified|wrong) *$", shown.stdout, re.MULTILINE)
     assert ("budget.exceeded", "verified") in alerts
     assert alerts.count(("budget.threshold_reached", "verified")) == 2
