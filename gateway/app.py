@@ -11,11 +11,11 @@ import asyncio
 import gc
 import logging
 import os
+import random
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,32 +45,31 @@ from gateway.clock import Clock, SystemClock
 from gateway.dashboard.routes import dashboard
 from gateway.domain.credits import parse_credit
 from gateway.domain.errors import Unavailable
-from gateway.domain.money import parse_price
 from gateway.domain.names import NameGate
-from gateway.domain.prices import RateCard
 from gateway.formats.base import Format
 from gateway.formats.translation.base import Translations
 from gateway.gate.admission import Desk, Limits
 from gateway.gate.belongings import Belongings
+from gateway.gate.breakers import BreakerPolicy, Breakers
 from gateway.gate.counting import Counters
 from gateway.gate.directory import Directory
 from gateway.gate.gate import Gate, GateLimits
 from gateway.gate.neighbours import Neighbours
-from gateway.gate.plans import Router, Unpriced, Upstream
+from gateway.gate.plans import Router
 from gateway.gate.repeatable import exchange_of
 from gateway.gate.resumable import LogLimits
 from gateway.gate.resumables import ResumableCalls
+from gateway.gate.retries import Retries, RetryPolicy
 from gateway.ledger.ledger import Ledger
 from gateway.loops import expire, for_ever, poll, sweep, tell
-from gateway.providers.base import Provider
 from gateway.registry import scan
 from gateway.relay.calls import Limits as RelayLimits
-from gateway.relay.calls import Target, Timeouts
 from gateway.relay.client import Client
 from gateway.sealing import Seal, encryption_key
-from gateway.settings import ProviderSettings, Settings, SettingsError, load
+from gateway.settings import Settings, load
 from gateway.store.engine import Database
 from gateway.telemetry import CallLog
+from gateway.upstreams import connections, routes, unpriced, upstreams
 
 __all__ = ["Application", "create"]
 
@@ -78,6 +77,7 @@ logger = logging.getLogger("tollgate")
 
 START_AGAIN_S = 1.0
 SWITCH_S = 0.001
+US_PER_S = 1_000_000
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -205,11 +205,16 @@ def gate_of(
 ) -> Gate:
     """The gate, with the configured limits."""
     limits = settings.limits
-    router = Router(upstreams(settings), settings.aliases, unpriced(settings))
+    router = Router(upstreams(settings), settings.aliases, unpriced(settings), routes(settings))
     caps = Limits(limits.default_output_tokens, limits.min_output_tokens)
     translations = Translations(scan(gateway.formats.translation, "TRANSLATION").values(), formats)
+    breakers = Breakers(BreakerPolicy(settings.breaker.failures, round(settings.breaker.open_s * US_PER_S)))
+    again = settings.retries
+    desk = Desk(directory, router, translations, ledger, names, caps, breakers, random.randrange)
+    fallbacks = {name: route.fallbacks for name, route in settings.routes.items()}
+    policy = RetryPolicy(again.attempts, again.within_s, again.backoff_s, again.longest_wait_s)
     return Gate(
-        Desk(directory, router, translations, ledger, names, caps),
+        desk,
         directory,
         ledger,
         client,
@@ -220,7 +225,13 @@ def gate_of(
         Entropy().take,
         CallLog(sys.stderr.buffer),
         GateLimits(limits.drains, limits.drain_s, limits.max_reply_bytes),
+        Retries(policy, desk, fallbacks, wait_below_s),
     )
+
+
+def wait_below_s(most_s: float) -> float:
+    """A random wait: callers that failed together do not come back together."""
+    return random.uniform(0, most_s)
 
 
 def alerts_of(settings: Settings, database: Database, clock: Clock, gate: Gate) -> Alerts:
@@ -312,51 +323,6 @@ def settle_interpreter() -> None:
     gc.set_threshold(20_000, 20, 100)
     # The posting thread may keep the interpreter for no longer than this while a call waits for it.
     sys.setswitchinterval(SWITCH_S)
-
-
-def upstreams(settings: Settings) -> list[Upstream]:
-    """One upstream for each provider that has a credential, in the order of the configuration."""
-    providers: dict[str, Provider] = scan(gateway.providers, "PROVIDER")
-    found = []
-    for name, given in settings.providers.items():
-        if given.credential:
-            provider = providers.get(name) or replace(providers["openai_compatible"], name=name, title=name)
-            found.append(_upstream(name, provider, given))
-    return found
-
-
-def connections(settings: Settings) -> Mapping[Target, int]:
-    """How many connections each target may have: providers that share one have theirs together."""
-    found: Counter[Target] = Counter()
-    for upstream in upstreams(settings):
-        found[upstream.target] += settings.providers[upstream.name].max_connections
-    return found
-
-
-def _upstream(name: str, provider: Provider, given: ProviderSettings) -> Upstream:
-    base_url = given.base_url or provider.base_url
-    if not base_url:
-        raise SettingsError(f"providers.{name}.base_url is missing: {provider.title} has no public address")
-    target, path = Target.parse(base_url)
-    return Upstream(
-        name=name,
-        provider=provider,
-        target=target,
-        host=target.authority,
-        base_path=path,
-        credential_headers=tuple(provider.authorize(given.credential)),
-        api_version=given.api_version or None,
-        prices_of=given.prices_of or name,
-        timeouts=Timeouts(given.connect_timeout_s, given.first_byte_timeout_s, given.idle_timeout_s),
-        drains=(given.on_abort or provider.on_abort) == "drain",
-    )
-
-
-def unpriced(settings: Settings) -> Unpriced:
-    """What models without a price cost, by `prices.unpriced`."""
-    policy = settings.prices.unpriced
-    pico = parse_price(settings.prices.ceiling_usd_per_million) if policy == "ceiling" else 0
-    return Unpriced(policy == "refuse", RateCard.flat("unpriced", pico))
 
 
 def token_table(name: str) -> bytes:

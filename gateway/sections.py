@@ -9,14 +9,18 @@ from msgspec import Meta
 
 __all__ = [
     "AccountSettings",
+    "BreakerSettings",
     "DatabaseSettings",
     "LedgerSettings",
     "LimitSettings",
     "PriceSettings",
     "ProviderSettings",
     "ResumeSettings",
+    "RetrySettings",
+    "RouteSettings",
     "ServerSettings",
     "TenancySettings",
+    "UpstreamSettings",
     "WebhookSettings",
 ]
 
@@ -110,6 +114,63 @@ class ProviderSettings(msgspec.Struct, frozen=True):
     ] = 600.0
     idle_timeout_s: Annotated[float, Meta(description="Seconds of silence within an answer.", gt=0)] = 300.0
     max_connections: Annotated[int, Meta(description="Connections to it at once, per worker.", ge=1)] = 2000
+    weight: Annotated[
+        int, Meta(description="Its share of the calls among upstreams of the same priority.", ge=1)
+    ] = 1
+    priority: Annotated[
+        int, Meta(description="Lower ones are used first, higher ones when those fail.", ge=0)
+    ] = 0
+
+
+class UpstreamSettings(msgspec.Struct, frozen=True):
+    """One more upstream of a provider: another region, address or credential."""
+
+    provider: Annotated[str, Meta(description="The provider it belongs to.")] = ""
+    base_url: Annotated[str, Meta(description="Its address; empty: the provider's.")] = ""
+    credential: Annotated[str, Meta(description="Its secret; empty: the provider's.")] = ""
+    api_version: Annotated[str, Meta(description="Its api-version; empty: the provider's.")] = ""
+    weight: Annotated[
+        int, Meta(description="Its share of the calls among upstreams of the same priority.", ge=1)
+    ] = 1
+    priority: Annotated[
+        int, Meta(description="Lower ones are used first, higher ones when those fail.", ge=0)
+    ] = 0
+
+
+class RouteSettings(msgspec.Struct, frozen=True):
+    """Where calls for one name go. Without a route a model goes to every upstream of its provider."""
+
+    upstreams: Annotated[
+        tuple[str, ...],
+        Meta(description="Providers or upstreams that serve it, each as `name` or `name/model`."),
+    ] = ()
+    fallbacks: Annotated[
+        tuple[str, ...],
+        Meta(description="Models to go on with when none of the upstreams could serve it."),
+    ] = ()
+
+
+class RetrySettings(msgspec.Struct, frozen=True):
+    """When a call is tried again that came to nothing."""
+
+    attempts: Annotated[int, Meta(description="Attempts of one call; 1: never again.", ge=1, le=10)] = 3
+    within_s: Annotated[
+        float, Meta(description="Seconds after its arrival in which an attempt may still begin.", ge=0)
+    ] = 30.0
+    backoff_s: Annotated[
+        float,
+        Meta(description="The longest first wait for the same upstream; it doubles each time.", ge=0),
+    ] = 0.5
+    longest_wait_s: Annotated[
+        float, Meta(description="An upstream that asks for a longer wait is not waited for.", ge=0)
+    ] = 5.0
+
+
+class BreakerSettings(msgspec.Struct, frozen=True):
+    """When calls go around an upstream that fails."""
+
+    failures: Annotated[int, Meta(description="Failures in a row that open it.", ge=1)] = 5
+    open_s: Annotated[float, Meta(description="Seconds until one call may try it again.", ge=0)] = 15.0
 
 
 class PriceSettings(msgspec.Struct, frozen=True):

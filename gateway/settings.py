@@ -16,14 +16,18 @@ from msgspec import Meta
 
 from gateway.sections import (
     AccountSettings,
+    BreakerSettings,
     DatabaseSettings,
     LedgerSettings,
     LimitSettings,
     PriceSettings,
     ProviderSettings,
     ResumeSettings,
+    RetrySettings,
+    RouteSettings,
     ServerSettings,
     TenancySettings,
+    UpstreamSettings,
     WebhookSettings,
 )
 
@@ -76,6 +80,10 @@ class Settings(msgspec.Struct, frozen=True):
     tenancy: TenancySettings = msgspec.field(default_factory=TenancySettings)
     ledger: LedgerSettings = msgspec.field(default_factory=LedgerSettings)
     resume: ResumeSettings = msgspec.field(default_factory=ResumeSettings)
+    retries: RetrySettings = msgspec.field(default_factory=RetrySettings)
+    breaker: BreakerSettings = msgspec.field(default_factory=BreakerSettings)
+    upstreams: Mapping[str, UpstreamSettings] = msgspec.field(default_factory=dict)
+    routes: Mapping[str, RouteSettings] = msgspec.field(default_factory=dict)
     webhooks: WebhookSettings = msgspec.field(default_factory=WebhookSettings)
     accounts: AccountSettings = msgspec.field(default_factory=AccountSettings)
     admin_key: str = ""
@@ -95,8 +103,17 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "tenancy": TenancySettings,
     "ledger": LedgerSettings,
     "resume": ResumeSettings,
+    "retries": RetrySettings,
+    "breaker": BreakerSettings,
     "webhooks": WebhookSettings,
     "accounts": AccountSettings,
+}
+
+# Sections with a table for each name.
+NAMED: dict[str, type[msgspec.Struct]] = {
+    "providers": ProviderSettings,
+    "upstreams": UpstreamSettings,
+    "routes": RouteSettings,
 }
 
 
@@ -115,12 +132,21 @@ def load(environ: Mapping[str, str], config_path: str | None) -> Settings:
         name: _section(ProviderSettings, f"providers.{name}", values)
         for name, values in _in_order(given.get("providers", {}))
     }
-    return Settings(**sections, providers=providers, aliases=aliases, **bare)  # type: ignore[arg-type]
+    more = {
+        section: {
+            name: _section(kind, f"{section}.{name}", values)
+            for name, values in given.get(section, {}).items()
+        }
+        for section, kind in NAMED.items()
+        if section != "providers"
+    }
+    return Settings(**sections, providers=providers, aliases=aliases, **more, **bare)  # type: ignore[arg-type]
 
 
 def documented() -> Iterator[tuple[str, str, Any]]:
     """Every setting: dotted name, its sentence, its default."""
-    sections: dict[str, type[msgspec.Struct]] = {**SECTIONS, "providers.<name>": ProviderSettings}
+    named = {f"{section}.<name>": kind for section, kind in NAMED.items()}
+    sections: dict[str, type[msgspec.Struct]] = {**SECTIONS, **named}
     for name, kind in sections.items():
         defaults = kind()
         for field, hint in get_type_hints(kind, include_extras=True).items():
@@ -143,9 +169,9 @@ def _read_file(
             )
         if section == "aliases":
             aliases.update({str(alias): _model(alias, target, path) for alias, target in table.items()})
-        elif section == "providers":
-            for provider, values in table.items():
-                _put(given, section, provider, _table(values, f"providers.{provider}", path), path)
+        elif section in NAMED:
+            for name, values in table.items():
+                _put(given, section, name, _table(values, f"{section}.{name}", path), path)
         else:
             _put(given, section, "", table, path)
 
@@ -163,7 +189,7 @@ def _read_environment(
             bare[BARE_VARIABLES[variable]] = value
             continue
         section, *rest = variable.removeprefix(PREFIX).lower().split("__")
-        if section == "providers" and len(rest) == 2:
+        if section in NAMED and len(rest) == 2:
             _put(given, section, rest[0], {rest[1]: value}, variable)
         elif section == "aliases" and len(rest) == 1:
             aliases[rest[0]] = value
@@ -230,7 +256,7 @@ def _put(
     values: Mapping[str, Any],
     origin: str,
 ) -> None:
-    if section != "providers" and section not in SECTIONS:
+    if section not in NAMED and section not in SECTIONS:
         raise SettingsError(f"{section} (from {origin}) is no section; sections are {_section_names()}")
     slot = given.setdefault(section, {}).setdefault(name, {})
     slot.update({field: (value, origin) for field, value in values.items()})
@@ -251,7 +277,7 @@ def _model(alias: object, target: object, path: str) -> str:
 
 
 def _section_names() -> str:
-    return ", ".join(sorted((*SECTIONS, "providers", "aliases")))
+    return ", ".join(sorted((*SECTIONS, *NAMED, "aliases")))
 
 
 def _choices(hint: Any) -> str:

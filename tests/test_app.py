@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.app import connections
 from gateway.relay.calls import Target
 from gateway.settings import load
+from gateway.upstreams import connections
 
 
 def test_providers_that_share_a_target_have_their_connections_together() -> None:

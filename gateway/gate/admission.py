@@ -7,7 +7,7 @@ Each step takes the last one's value. The result is an `Offer`: what the call ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -18,10 +18,12 @@ from gateway.domain.catalogue import Catalogue, ModelEntry
 from gateway.domain.errors import BadRequest, Forbidden, PriceMissing, Unauthenticated
 from gateway.domain.names import NameGate, end_user_name, merge_tags
 from gateway.domain.quotes import Quote, affordable_output, quote
-from gateway.domain.scopes import Scope, allowed_model
+from gateway.domain.scopes import Scope
 from gateway.domain.tenancy import VirtualKey
 from gateway.formats.base import Dialect, Intent
 from gateway.formats.translation.base import Translations, Translator
+from gateway.gate.breakers import Breakers
+from gateway.gate.choosing import Chooser, check_allowed
 from gateway.gate.directory import Applicable, Caller, Directory
 from gateway.gate.inbound import InboundCall, asked_of_gateway
 from gateway.gate.plans import Plan, Router
@@ -100,7 +102,12 @@ class Desk:
         headrooms: Headrooms,
         names: NameGate,
         limits: Limits,
+        breakers: Breakers,
+        draw: Callable[[int], int],
     ) -> None:
+        """`draw` is a random number from 0 to below its argument."""
+        self.breakers = breakers
+        self._chooser = Chooser(directory, router, breakers, draw)
         self._directory = directory
         self.router = router
         self._translations = translations
@@ -131,13 +138,32 @@ class Desk:
 
     def instead(self, offer: Offer, model: str) -> Offer:
         """The same call on another model, quoted anew: what an exhausted budget falls back to."""
+        plan = self.plan(offer.caller, model, offer.inbound.format.name, offer.admitted_at_us)
+        return self.anew(offer, replace(plan, flags=(*plan.flags, FALLBACK)))
+
+    def elsewhere(self, offer: Offer, avoid: Collection[str]) -> Offer | None:
+        """The same call at another upstream than these, quoted anew; None where there is no other."""
+        name, spoken = offer.inbound.format.name, self._translations
+        plans = [
+            plan
+            for plan in offer.caller.plans(self.asked(offer)) or ()
+            if name in plan.upstream.provider.paths or spoken.between(name, plan.upstream.provider.paths)
+        ]
+        plan = self._chooser.chosen(plans, avoid, offer.admitted_at_us)
+        return None if plan is None else self.anew(offer, plan)
+
+    def anew(self, offer: Offer, plan: Plan) -> Offer:
+        """The same call by this plan, from its first word on: nothing of an earlier attempt is left in it."""
         inbound, now_us = offer.inbound, offer.admitted_at_us
-        plan = self.plan(offer.caller, model, inbound.format.name, now_us)
-        plan = replace(plan, flags=(*plan.flags, FALLBACK))
         scope, budgets = offer.caller.scope(plan.provider, plan.model, offer.scope.end_user, offer.scope.tags)
         intent = inbound.format.read(inbound.path, inbound.body)
         sent = sent_as(self._translations, inbound, intent, plan, now_us)
         return self._offer(offer.caller, inbound, sent, plan, scope, budgets, now_us)
+
+    @staticmethod
+    def asked(offer: Offer) -> str:
+        """The model that the caller named."""
+        return offer.inbound.format.read(offer.inbound.path, offer.inbound.body).model
 
     def fits(self, offer: Offer) -> bool:
         """Whether every hard budget has room for the offer, as far as this worker knows."""
@@ -159,12 +185,7 @@ class Desk:
 
     def plan(self, caller: Caller, model: str, format_name: str, now_us: int) -> Plan:
         """The route of a model for this key, at the prices its account pays; remembered on the caller."""
-        plan = caller.plan(model)
-        if plan is None:
-            plan = self.router.plan(self._directory.catalogue, model, now_us)
-            plan = replace(plan, card=plan.card.for_accounts([account.id for account in caller.accounts]))
-            _check_allowed(caller.key.models, plan.provider, plan.model)
-            caller.remember_plan(model, plan)
+        plan = self._chooser.plan(caller, model, now_us)
         check_served(self._translations, plan, format_name)
         return plan
 
@@ -234,7 +255,7 @@ class Desk:
     def _quote_of_other(self, part: Intent, key: VirtualKey, plan: Plan, scope: Scope, now_us: int) -> Quote:
         """The worst case of a part of a call that another model of the same provider may serve."""
         entry = self._directory.catalogue.resolve(plan.upstream.prices_of, part.model)
-        _check_allowed(key.models, plan.provider, entry.model if entry else part.model)
+        check_allowed(key.models, plan.provider, entry.model if entry else part.model)
         priced = entry is not None and entry.card.is_priced
         cap = self._cap_of_other(part, entry, now_us)
         if entry is None or not priced:
@@ -287,16 +308,6 @@ class Desk:
                 share = max(0, left) // SHARE_OF_HEADROOM
                 cap = min(cap, max(floor, _fitting(budget, intent, plan, share, cap, now_us)))
         return cap
-
-
-def _check_allowed(patterns: Sequence[str] | None, provider: str, model: str) -> None:
-    if patterns is not None and not allowed_model(patterns, provider, model):
-        raise Forbidden(
-            "model_not_allowed",
-            f"This key may not use {provider}/{model}.",
-            hint=f"The key allows {', '.join(patterns)}; ask its owner to widen the list.",
-            param="model",
-        )
 
 
 def _clamps(budget: Budget) -> bool:

@@ -95,6 +95,13 @@ class Attempt:
         self.settlement: Settlement | None = None  # once closed: nothing changes the charge any more
 
     @property
+    def was_failed(self) -> bool:
+        """Whether its upstream was not reached, went away, or is broken."""
+        if self.answer is not None and self.answer.status >= 500:
+            return True
+        return isinstance(self.error, UpstreamFailed)
+
+    @property
     def id(self) -> str:
         """The attempt's id in the ledger."""
         return self._hold.facts.attempt
@@ -110,7 +117,7 @@ class Attempt:
             self._over(Outcome(Ending("void", None)))
         else:
             upstream = self.offer.plan.upstream
-            request = self._gate.request(self.offer)
+            request = self._gate.requests.of(self.offer)
             self._handle = self._gate.client.send(upstream.target, request, self, upstream.timeouts)
 
     # Up: from the upstream to the client (the relay's Listener).

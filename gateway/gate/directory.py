@@ -53,7 +53,7 @@ class Caller:
         self.accounts = tuple(accounts)
         self.candidates = tuple(budgets)  # those that may apply, going by account and key alone
         self._account_ids = tuple(account.id for account in accounts)
-        self._plans: dict[str, Plan] = {}
+        self._plans: dict[str, tuple[Plan, ...]] = {}
         self._matches: dict[
             tuple[str, str, str | None, tuple[tuple[str, str], ...]], tuple[Scope, tuple[Applicable, ...]]
         ] = {}
@@ -87,13 +87,13 @@ class Caller:
             for each in self.candidates
         )
 
-    def plan(self, model: str) -> Plan | None:
+    def plans(self, model: str) -> tuple[Plan, ...] | None:
         """The route of a model that was resolved before."""
         return self._plans.get(model)
 
-    def remember_plan(self, model: str, plan: Plan) -> None:
+    def remember_plans(self, model: str, plans: tuple[Plan, ...]) -> None:
         """Keep what a model resolved to."""
-        _keep(self._plans, model, plan)
+        _keep(self._plans, model, plans)
 
 
 def _keep(memory: dict[T, U], key: T, value: U) -> None:

@@ -25,6 +25,7 @@ from gateway.gate.attempts import Attempt
 from gateway.gate.directory import Caller
 from gateway.gate.inbound import Downstream, InboundCall, credential_of, fingerprint_of, reply_refusal
 from gateway.gate.replies import call_headers, upstream_answer, with_cost
+from gateway.gate.retries import Next
 from gateway.gate.settlement import Settlement
 from gateway.gate.steps import guarded, unwritten
 from gateway.ledger.ledger import Hold
@@ -38,12 +39,13 @@ __all__ = ["Exchange"]
 class Exchange:
     """The life of one HTTP call."""
 
-    __slots__ = ("_attempt", "_gate", "_is_started", "_task", "call_id", "downstream", "inbound")
+    __slots__ = ("_attempt", "_gate", "_is_started", "_task", "_tried", "call_id", "downstream", "inbound")
 
     def __init__(self, gate: Gate, inbound: InboundCall, downstream: Downstream) -> None:
         self._gate = gate
         self._attempt: Attempt | None = None  # from the hold until the client has its end
         self._task: asyncio.Task[None] | None = None  # the slow way under way
+        self._tried: list[Attempt] | None = None  # the attempts so far, once one came to nothing
         self._is_started = False  # the client has the head of a streamed answer
         self.inbound = inbound
         self.downstream: Downstream | None = downstream  # None once the client is gone or has its end
@@ -169,8 +171,52 @@ class Exchange:
         downstream.reply(answer.status, headers, answer.body)
 
     def closed(self, attempt: Attempt) -> None:
-        """The attempt is booked. The client's end of the answer waits for the record."""
-        self._gate.ledger.after_write(self._ended)
+        """The attempt is booked. The client's end of the answer waits for the record, or for another try."""
+        self._gate.noted(attempt)
+        following = self._following(attempt)
+        if following is None:
+            self._gate.ledger.after_write(self._ended)
+        else:
+            self._gate.loop.call_later(following.wait_s, self._again, following.offer)
+
+    def _following(self, attempt: Attempt) -> Next | None:
+        settlement = attempt.settlement
+        assert settlement is not None
+        if settlement.closing.outcome != "void" or self.downstream is None or self._is_started:
+            return None
+        if self._tried is None:
+            self._tried = []
+        self._tried.append(attempt)
+        return self._gate.retries.after(self._tried, self._gate.clock.now_us())
+
+    @guarded
+    def _again(self, offer: Offer) -> None:
+        """The attempt came to nothing that anybody bills: make another."""
+        if self.downstream is None or self._gate.is_stopping:
+            self._gate.ledger.after_write(self._ended)
+            return
+        attempt = self._attempt
+        assert attempt is not None
+        assert attempt.settlement is not None
+        hold = self._gate.ledger.admit(self._gate.facts(offer, self.call_id), offer.needs)
+        if hold is None:
+            self.spawn(self._acquire_again(offer))
+        else:
+            self._gate.finished(self.call_id, attempt.offer, attempt.settlement)
+            self._reserved(offer, hold)
+
+    async def _acquire_again(self, offer: Offer) -> None:
+        """Where there is no money for another try, the answer there is stands."""
+        attempt = self._attempt
+        assert attempt is not None
+        assert attempt.settlement is not None
+        try:
+            held = await self._gate.ledger.acquire(self._gate.facts(offer, self.call_id), offer.needs)
+        except GatewayError:
+            self._gate.ledger.after_write(self._ended)
+            return
+        self._gate.finished(self.call_id, attempt.offer, attempt.settlement)
+        self._reserved(offer, held)
 
     @guarded
     def _ended(self, failure: OSError | None) -> None:
@@ -185,7 +231,7 @@ class Exchange:
             self._tell(self.downstream, attempt, settlement, error)
             self.downstream = None
         # Each holds the other: let go, or every call waits for the garbage collector.
-        self._attempt = None
+        self._attempt = self._tried = None
 
     def _tell(
         self, downstream: Downstream, attempt: Attempt, settlement: Settlement, error: GatewayError | None

@@ -32,15 +32,14 @@ from gateway.gate.exchange import Exchange
 from gateway.gate.figures import Figures
 from gateway.gate.inbound import Downstream, InboundCall
 from gateway.gate.own_counts import OwnCounts
-from gateway.gate.plans import Upstream
 from gateway.gate.replies import Remaining
+from gateway.gate.retries import Retries
 from gateway.gate.settlement import Ending, Settlement, cards_of, settle, told_tier
+from gateway.gate.upstream_requests import UpstreamRequests
 from gateway.gate.waiting_room import WaitingRoom
 from gateway.ledger.ledger import CallFacts, Closing, Ledger
 from gateway.relay.calls import UpstreamFailure
 from gateway.relay.client import Client
-from gateway.relay.headers import headers_up
-from gateway.relay.requests import complete, head_prefix
 from gateway.store.engine import Database
 from gateway.store.receipts import others_complete_until
 from gateway.telemetry import CallLine, CallLog, RefusalsLine
@@ -52,8 +51,6 @@ logger = logging.getLogger("tollgate.gate")
 CHECKPOINT_EVERY_S = 0.2
 CHECKPOINTS_AT_ONCE = 8
 US_PER_S = 1_000_000
-# Trace headers make every head its own; then keeping them is no use, and costs no more than this.
-HEADS_KEPT = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +94,10 @@ class Gate:
         random_bytes: Callable[[int], bytes],
         log: CallLog,
         limits: GateLimits,
+        retries: Retries,
     ) -> None:
         self.desk = desk
+        self.retries = retries
         self.directory = directory
         self.ledger = ledger
         self.client = client
@@ -123,7 +122,7 @@ class Gate:
         self._is_draining = False
         self.background = Background(self, database)
         self._call_prefix = call_prefix(ledger.journal_bytes)
-        self._heads: dict[tuple[object, ...], bytes] = {}  # of upstream requests, by all that is in them
+        self.requests = UpstreamRequests()
 
     # Admission.
 
@@ -167,30 +166,6 @@ class Gate:
             list_nano=charge.list_nano,
             service_tier=told_tier(intent.service_tier),
         )
-
-    def request(self, offer: Offer) -> bytes:
-        """The upstream request: the client's own bytes with what the gateway must change spliced in."""
-        upstream, sent, intent = offer.plan.upstream, offer.sent, offer.intent
-        body = sent.format.upstream_body(
-            sent.body, intent, offer.plan.upstream_model, offer.plan.cap_field, offer.output_cap
-        )
-        return complete(self._head(upstream, sent, offer.plan.upstream_model), body)
-
-    def _head(self, upstream: Upstream, sent: InboundCall, model: str) -> bytes:
-        """The head of an upstream request. An SDK sends the same headers with every call."""
-        forwarded = headers_up(sent.headers)
-        parts = (upstream.name, sent.format.name, model, *forwarded)
-        head = self._heads.get(parts)
-        if head is None:
-            path = upstream.provider.path(sent.format.name, upstream.base_path, model, upstream.api_version)
-            given = {name for name, _ in forwarded}
-            defaults = [pair for pair in upstream.provider.default_headers if pair[0] not in given]
-            headers = [*forwarded, *defaults, *upstream.credential_headers]
-            head = head_prefix("POST", path, upstream.host, headers)
-            if len(self._heads) >= HEADS_KEPT:
-                self._heads.clear()
-            self._heads[parts] = head
-        return head
 
     # Metering.
 
@@ -287,6 +262,21 @@ class Gate:
     def in_flight(self) -> list[InFlight]:
         """The calls of this worker that have not ended, oldest first."""
         return [InFlight(hold.facts, *hold.so_far) for hold in self.ledger.holds.open.values()]
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the worker takes no new calls because it stops."""
+        return self._is_draining
+
+    def noted(self, attempt: Attempt) -> None:
+        """What an attempt says of its upstream's health."""
+        upstream, answer = attempt.offer.plan.upstream.name, attempt.answer
+        breakers = self.desk.breakers
+        if attempt.was_failed:
+            if breakers.failed(upstream, self.clock.now_us()):
+                logger.error("%s fails: its calls go elsewhere where they can", upstream)
+        elif breakers.is_needed and answer is not None and breakers.succeeded(upstream):
+            logger.warning("%s answers again", upstream)
 
     def refused(self, error: GatewayError) -> None:
         """A call was refused before anything was held."""

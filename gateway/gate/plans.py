@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.domain.catalogue import Catalogue, ModelEntry
 from gateway.domain.errors import NotFound, PriceMissing
@@ -32,6 +32,9 @@ class Upstream:
     prices_of: str
     timeouts: Timeouts
     drains: bool  # an abandoned answer is read to its end
+    of: str = ""  # the provider it is one of several upstreams of; "" for a provider's own
+    weight: int = 1
+    priority: int = 0  # lower ones are used first
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Plan:
     @property
     def provider(self) -> str:
         """The provider's name in the catalogue's sense: whose model it is in budgets and reports."""
-        return self.upstream.name
+        return self.upstream.of or self.upstream.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +71,38 @@ class Unpriced:
 class Router:
     """Names and aliases to plans. Providers without a credential are off and not among `upstreams`."""
 
-    def __init__(self, upstreams: Sequence[Upstream], aliases: Mapping[str, str], unpriced: Unpriced) -> None:
-        """`upstreams` in the order of the configuration; `aliases` map a name to another name."""
-        self._upstreams = {upstream.name: upstream for upstream in upstreams}
+    def __init__(
+        self,
+        upstreams: Sequence[Upstream],
+        aliases: Mapping[str, str],
+        unpriced: Unpriced,
+        routes: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """`upstreams` in the order of the configuration; `aliases` map a name to another name; `routes` list
+        where calls for a name go, each `upstream` or `upstream/model`."""
+        self._upstreams = {upstream.name: upstream for upstream in upstreams if not upstream.of}
+        self._all = {upstream.name: upstream for upstream in upstreams}
+        self._routes = dict(routes or {})
         self._aliases = dict(aliases)
         self.unpriced = unpriced
         self.missing = MissingPrices()
 
     @property
     def upstreams(self) -> Sequence[Upstream]:
-        """In the order of the configuration."""
+        """Each provider's own, in the order of the configuration."""
         return tuple(self._upstreams.values())
+
+    def plans(self, catalogue: Catalogue, name: str, now_us: int) -> tuple[Plan, ...]:
+        """Every way to serve a model: by its route, else at all upstreams of its provider."""
+        if name in self._routes:
+            return tuple(self._by_route(catalogue, name, each, now_us) for each in self._routes[name])
+        plan = self.plan(catalogue, name, now_us)
+        others = [each for each in self._all.values() if each.of == plan.upstream.name]
+        return plan, *(replace(plan, upstream=each) for each in others)
+
+    def _by_route(self, catalogue: Catalogue, name: str, stop: str, now_us: int) -> Plan:
+        upstream, _, model = stop.partition("/")
+        return self._at(catalogue, self._all[upstream], model or name, now_us)
 
     def plan(self, catalogue: Catalogue, name: str, now_us: int) -> Plan:
         """Resolve `provider/model`, an alias, or a bare name that a configured provider prices.

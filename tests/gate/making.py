@@ -17,6 +17,7 @@ from gateway.domain.tenancy import Account, VirtualKey
 from gateway.formats.openai_chat import FORMAT
 from gateway.formats.translation.base import Translations
 from gateway.gate.admission import Desk, Limits, Offer
+from gateway.gate.breakers import BreakerPolicy, Breakers
 from gateway.gate.directory import Caller, Directory
 from gateway.gate.inbound import InboundCall
 from gateway.gate.plans import Router, Unpriced, Upstream
@@ -211,6 +212,8 @@ def desk(
         lefts or Lefts(),
         NameGate(names_per_hour),
         limits or Limits(16_384, 1_024),
+        Breakers(BreakerPolicy(5, 15_000_000)),
+        lambda below: 0,
     )
 
 

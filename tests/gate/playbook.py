@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -32,6 +32,7 @@ from gateway.gate.exchange import Exchange
 from gateway.gate.gate import Gate, GateLimits
 from gateway.gate.inbound import InboundCall
 from gateway.gate.plans import Upstream
+from gateway.gate.retries import Retries, RetryPolicy
 from gateway.ledger.ledger import Balance, CallFacts, Closing, Ledger
 from gateway.relay.calls import UpstreamFailure
 from gateway.relay.client import Client
@@ -259,6 +260,8 @@ class Playbook:
     key: dict[str, Any] = field(default_factory=dict)
     drains: int = 1
     drain_s: float = 3_600.0
+    attempts: int = 1
+    fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict)
     lefts: Lefts = field(default_factory=Lefts)
     catalogue: Catalogue = field(default_factory=catalogue)
     upstreams: Sequence[Upstream] | None = None
@@ -277,8 +280,9 @@ class Playbook:
         self.directory = Phonebook(caller(*self.budgets, **self.key))
         self.cellar = self.database or Cellar()
         self.clock = DrivenClock(NOON_US)
+        admission = desk(self.lefts, known=self.catalogue, upstreams=self.upstreams)
         self.gate = Gate(
-            desk(self.lefts, known=self.catalogue, upstreams=self.upstreams),
+            admission,
             cast(Directory, self.directory),
             cast(Ledger, self.ledger),
             cast(Client, self.up),
@@ -289,6 +293,12 @@ class Playbook:
             lambda size: next(self.numbers).to_bytes(size, "big"),
             CallLog(None),
             GateLimits(self.drains, self.drain_s, 10_000),
+            Retries(
+                RetryPolicy(self.attempts, 30.0, 0.0, 5.0),
+                admission,
+                self.fallbacks,
+                lambda most_s: most_s / 2,
+            ),
         )
         self.exchange: Exchange
 

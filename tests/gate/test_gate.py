@@ -32,7 +32,7 @@ async def test_the_head_of_a_request_is_kept_for_the_next_call_with_the_same_hea
     assert b"authorization: Bearer sk-upstream\r\n" in heads[0]
     assert b"openai-beta: one\r\n" in heads[0]
     assert b"cookie" not in heads[0]
-    assert len(play.gate._heads) == 2
+    assert len(play.gate.requests.heads) == 2
 
 
 async def test_kept_heads_are_bounded() -> None:
@@ -40,7 +40,7 @@ async def test_kept_heads_are_bounded() -> None:
     for number in range(1_100):
         play.client(inbound(None, (b"traceparent", b"%d" % number), max_tokens=5))
         play.write()
-    assert len(play.gate._heads) <= 1_024
+    assert len(play.gate.requests.heads) <= 1_024
 
 
 # What is told.

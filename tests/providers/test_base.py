@@ -10,12 +10,12 @@ from typing import cast
 import pytest
 
 from gateway import formats, providers
-from gateway.app import upstreams
 from gateway.domain.errors import BadRequest
 from gateway.formats.base import Format
 from gateway.providers.base import Provider, api_key_header, bearer, join_path
 from gateway.registry import scan
 from gateway.settings import load
+from gateway.upstreams import upstreams
 
 PROVIDERS = [cast(Provider, each) for each in scan(providers, "PROVIDER").values()]
 # Two that are a section of the configuration each, and no code.

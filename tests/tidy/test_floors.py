@@ -28,7 +28,14 @@ GROUND = {
     "sections": len(FLOORS),
 }
 # The composition root may import everything; the simulators nothing.
-ROOTS = ("gateway", "gateway.app", "gateway.loops", "gateway.serving", "gateway.__main__")
+ROOTS = (
+    "gateway",
+    "gateway.app",
+    "gateway.loops",
+    "gateway.serving",
+    "gateway.upstreams",
+    "gateway.__main__",
+)
 PURE = ("domain", "formats", "providers")
 IMPURE = {
     "asyncio",
