@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from gateway.api import reports
+from gateway.api import reports, vendor_reports
 from gateway.api.chat_socket import ChatSocket
 from gateway.api.health import Health
 from gateway.api.metrics import Metrics
@@ -71,6 +71,7 @@ def application(surfaces: Surfaces) -> Starlette:
             Route("/v1/responses/{response}/cancel", stored.cancel, methods=["POST"]),
             Route("/v1/responses/{response}/input_items", stored.items),
             *reports.routes(surfaces.reports),
+            *vendor_reports.routes(surfaces.reports),
             Route("/admin/calls/running", surfaces.running.answer),
             *surfaces.admin,
             *surfaces.pages,
@@ -125,6 +126,8 @@ async def answer_defect(request: Request, error: Exception) -> Response:
 
 
 def _dialect(request: Request) -> Dialect:
-    if "anthropic-version" in request.headers or request.url.path.startswith("/v1/messages"):
+    if "anthropic-version" in request.headers or request.url.path.startswith(
+        ("/v1/messages", "/v1/organizations/")
+    ):
         return "anthropic"
     return "gemini" if request.url.path.startswith("/v1beta") else "openai"
