@@ -68,7 +68,6 @@ class Attempt:
         "_handle",
         "_hold",
         "_is_known",
-        "_moved",
         "answer",
         "error",
         "is_cut",
@@ -84,7 +83,6 @@ class Attempt:
         self._hold = hold
         self._handle: Handle | None = None  # while the upstream answers
         self._end_timer: asyncio.TimerHandle | None = None
-        self._moved = False  # bytes were relayed since the last checkpoint
         self._is_known = False  # every worker knows whose the answer is; only of one in the background
         self.offer = offer
         self.answer: Answer | None = None
@@ -144,7 +142,8 @@ class Attempt:
         try:
             relayed = answer.feed(data)
             if relayed:
-                self._moved = True
+                if answer.meter is not None:
+                    self._gate.moving.add(self)
                 downstream = self._call.downstream
                 if downstream is not None:
                     downstream.write(relayed)
@@ -235,14 +234,14 @@ class Attempt:
 
     @guarded
     def checkpoint(self) -> None:
-        """Record what was relayed since the last checkpoint; called every 200 ms while bytes move."""
-        if not self._moved or self.settlement is not None:
+        """Record what was relayed since the last checkpoint; called every 200 ms until it is counted."""
+        if self not in self._gate.moving or self.settlement is not None:
             return
         answer = self.answer
         assert answer is not None
         assert answer.meter is not None
         if self._gate.count_slice(self.offer, answer.meter):
-            self._moved = False
+            self._gate.moving.discard(self)
         self._note(answer)
 
     def _note(self, answer: Answer) -> None:

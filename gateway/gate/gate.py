@@ -106,6 +106,7 @@ class Gate:
         self.loop = asyncio.get_running_loop()
         self.max_reply_bytes = limits.max_reply_bytes
         self.streams: set[Attempt] = set()
+        self.moving: set[Attempt] = set()  # streams with something to note at the next beat
         self.tasks: set[asyncio.Task[None]] = set()
         self.refusals: Counter[str] = Counter()
         self.figures = Figures()
@@ -313,6 +314,7 @@ class Gate:
     def closed(self, attempt: Attempt) -> None:
         """The attempt's close record is appended: it neither streams nor is read on any more."""
         self.streams.discard(attempt)
+        self.moving.discard(attempt)
         if attempt.offer.intent.background:
             self.background.closed(attempt)
         timer = self._abandoned.pop(attempt, None)
@@ -363,13 +365,13 @@ class Gate:
             await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def beat(self) -> None:
-        """Checkpoint the streams in flight and write the log, for ever.
+        """Checkpoint the streams that move and write the log, for ever.
 
-        Every stream has its turn each 200 ms, a few at a time: counting what 300 of them relayed takes
+        Every one of them has its turn each 200 ms, a few at a time: counting what 300 of them relayed takes
         20 ms, and no call may wait for that.
         """
         while True:
-            streams = tuple(self.streams)
+            streams = tuple(self.moving)
             pause_s = CHECKPOINT_EVERY_S / max(1, -(-len(streams) // CHECKPOINTS_AT_ONCE))
             for at in range(0, len(streams) or 1, CHECKPOINTS_AT_ONCE):
                 for attempt in streams[at : at + CHECKPOINTS_AT_ONCE]:

@@ -67,6 +67,7 @@ class Asks:
         self._waiters: dict[Waiter, None] = {}
         self._ready: deque[Waiter] = deque()
         self._low: dict[WindowState, int] = {}  # what to lease ahead of need; 0: as the slack has it
+        self._recalls: set[WindowState] = set()  # those of which others are to give back what lies idle
         self._under_way: list[WindowState] = []
         self._pauses: set[asyncio.Task[None]] = set()
 
@@ -340,10 +341,17 @@ class Asks:
             self._low[window] = amount
             self._wake()
 
+    def short(self, window: WindowState, amount: int) -> None:
+        """A running call could not grow by this much: lease it, from what idles with others if need be."""
+        self._recalls.add(window)
+        self.ahead(window, amount)
+
     def _top_up(self) -> Errand | None:
         now_us = self._clock.now_us()
         while self._low:
             window, amount = self._low.popitem()
+            may_recall = window in self._recalls
+            self._recalls.discard(window)
             if self._book.windows.get(window.ref) is not window:
                 continue  # forgotten before its turn came
             if not amount and not window.line.waiting:
@@ -351,11 +359,11 @@ class Asks:
             if amount > 0:
                 window.low = 0
                 self._put([window])
-                asked = [Asked(window.id, amount, 0, 0, window.in_flight)]
+                asked = [Asked(window.id, amount, 0, None if may_recall else 0, window.in_flight)]
                 return Errand(
                     ASK,
                     ask,
-                    (self._journal, asked, False),
+                    (self._journal, asked, may_recall),
                     heard=self._topped_up,
                     failed=lambda error: self._put([]),
                 )

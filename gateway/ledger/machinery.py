@@ -86,7 +86,7 @@ class Machinery:
             on_pending=self.poster.add,
             on_freed=self.asks.serve,
             on_low=self.asks.low,
-            on_short=self.asks.ahead,
+            on_short=self.asks.short,
         )
         self.courier.attach([self.asks, self.returns, self.shown, self.poster])
 

@@ -205,6 +205,23 @@ async def test_a_running_call_that_cannot_grow_yet_can_a_moment_later(bench: Wor
     await bench.audit()
 
 
+async def test_a_running_call_grows_into_what_idles_with_others(bench: Workbench) -> None:
+    """Without a recall a realtime session is cut off while the money lies in somebody else's lease."""
+    budget = await bench.budget(100)
+    ledger, other = await bench.worker(), await bench.worker()
+    hold = await bench.hold(ledger, (budget, 30))
+    other.close(await bench.hold(other, (budget, 40)), closing(10))
+    await bench.settle(other)
+    assert not ledger.grow(hold, [Need(budget, "", 60)])
+    await bench.settle(ledger)
+    await bench.poll(other)
+    await bench.settle(other)
+    assert not ledger.grow(hold, [Need(budget, "", 60)]), "it has to ask again for what came back"
+    await bench.settle(ledger)
+    assert ledger.grow(hold, [Need(budget, "", 60)])
+    await bench.audit()
+
+
 async def test_a_call_grown_by_a_worker_that_died_is_settled_by_what_it_held(bench: Workbench) -> None:
     budget = await bench.budget(1_000)
     dead = await bench.worker()
