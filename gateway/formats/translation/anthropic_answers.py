@@ -11,9 +11,10 @@ from typing import Any, Final
 import msgspec
 
 from gateway.domain.usage import Usage
-from gateway.formats.sse import Event, EventReader
+from gateway.formats.sse import read_event
 from gateway.formats.translation.chat_answers import DONE, Chunks, completion, error_event
 from gateway.formats.translation.errors import chat_error, read_fault
+from gateway.formats.translation.events import Events
 from gateway.formats.translation.refusing import unreadable
 
 __all__ = ["AnthropicWriter", "read_message"]
@@ -120,7 +121,7 @@ class AnthropicWriter:
     """See `gateway.formats.translation.base.Writer`."""
 
     def __init__(self, created_s: int, *, wants_usage: bool) -> None:
-        self._reader = EventReader()
+        self._events = Events()
         self._chunks = Chunks(created_s)
         self._wants_usage = wants_usage
         self._block = _Block()
@@ -131,33 +132,36 @@ class AnthropicWriter:
         self._has_failed = False
 
     def feed(self, data: bytes) -> bytes:
-        return b"".join([self._read(raw, event) for raw, event in self._reader.feed(data)])
+        return b"".join([self._read(raw, data) for raw, data in self._events.feed(data)])
 
     def finish(self, usage: Usage | None) -> bytes:
-        last = b"".join([self._read(raw, event) for raw, event in self._reader.close()])
+        last = b"".join([self._read(raw, data) for raw, data in self._events.close()])
         if self._has_failed or not self._has_stopped:
             return last
         if usage is not None and self._wants_usage:
             last += self._chunks.usage(usage)
         return last + DONE
 
-    def _read(self, raw: bytes, event: Event | None) -> bytes:
+    def _read(self, raw: bytes, data: bytes | None) -> bytes:
         """An event, or what came in the place of one: a comment, bare JSON."""
-        if event is not None:
-            return self._write(event.data, event.name)
+        if data is not None:
+            return self._write(raw, data)
         if raw.startswith(b":"):
             # Comments go on, so that a stream which says nothing for long is seen to be alive.
             return raw
-        return self._write(raw) if raw.lstrip().startswith(b"{") else b""
+        return self._write(raw, raw) if raw.lstrip().startswith(b"{") else b""
 
-    def _write(self, data: bytes, name: str = "") -> bytes:
+    def _write(self, raw: bytes, data: bytes) -> bytes:
         if self._has_failed:
             return b""
         try:
             event = _EVENT.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as broken:
             raise unreadable(broken) from broken
-        match event.type or name:
+        delta = event.delta
+        if delta is not None and delta.type == "text_delta":
+            return self._chunks.text(0, b"content", delta.text)
+        match event.type or _name_of(raw):
             case "content_block_delta" if event.delta is not None:
                 return self._more(event.delta)
             case "content_block_start" if event.content_block is not None:
@@ -189,8 +193,6 @@ class AnthropicWriter:
         return self._chunks.delta(0, choice["message"], choice["finish_reason"])
 
     def _more(self, delta: _Delta) -> bytes:
-        if delta.type == "text_delta":
-            return self._chunks.text(0, b"content", delta.text)
         if delta.type == "thinking_delta":
             self._block.thinking += delta.thinking
             return self._chunks.text(0, b"reasoning_content", delta.thinking)
@@ -227,3 +229,9 @@ class AnthropicWriter:
             # A call without arguments streams none; the text of none is still an object's.
             return self._arguments(bytes(block.input).decode() or "{}")
         return b""
+
+
+def _name_of(raw: bytes) -> str:
+    """What an event is called outside its data."""
+    event = read_event(raw)
+    return "" if event is None else event.name

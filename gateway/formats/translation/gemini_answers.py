@@ -13,9 +13,9 @@ import msgspec
 
 from gateway.domain.usage import Usage
 from gateway.formats.gemini_meter import EVENT_BYTES_MAX
-from gateway.formats.sse import Event, EventReader
 from gateway.formats.translation.chat_answers import DONE, Chunks, completion, error_event
 from gateway.formats.translation.errors import chat_error, read_fault
+from gateway.formats.translation.events import Events
 from gateway.formats.translation.refusing import unreadable
 
 __all__ = ["GeminiWriter", "Identity", "read_responses"]
@@ -236,7 +236,7 @@ class GeminiWriter:
 
     def __init__(self, identity: Identity, *, wants_usage: bool) -> None:
         self._identity = identity
-        self._reader = EventReader(EVENT_BYTES_MAX)
+        self._events = Events(EVENT_BYTES_MAX)
         self._chunks = Chunks(identity.at_us // 1_000_000)
         self._wants_usage = wants_usage
         self._choices: dict[int, _Choice] = {}
@@ -244,10 +244,10 @@ class GeminiWriter:
         self._has_failed = False
 
     def feed(self, data: bytes) -> bytes:
-        return b"".join([self._read(raw, event) for raw, event in self._reader.feed(data)])
+        return b"".join([self._read(raw, data) for raw, data in self._events.feed(data)])
 
     def finish(self, usage: Usage | None) -> bytes:
-        last = [self._read(raw, event) for raw, event in self._reader.close()]
+        last = [self._read(raw, data) for raw, data in self._events.close()]
         ended = [choice for choice in self._choices.values() if choice.reason is not None]
         if self._has_failed or not ended:
             return b"".join(last)
@@ -257,10 +257,10 @@ class GeminiWriter:
             last.append(self._chunks.usage(usage))
         return b"".join((*last, DONE))
 
-    def _read(self, raw: bytes, event: Event | None) -> bytes:
+    def _read(self, raw: bytes, data: bytes | None) -> bytes:
         """An event, or what came in the place of one: a comment, bare JSON."""
-        if event is not None:
-            return self._write(event.data)
+        if data is not None:
+            return self._write(data)
         if raw.startswith(b":"):
             return raw
         return self._write(raw) if raw.lstrip().startswith((b"{", b"[")) else b""
@@ -268,7 +268,7 @@ class GeminiWriter:
     def _write(self, data: bytes) -> bytes:
         if self._has_failed:
             return b""
-        if data.lstrip().startswith(b"["):
+        if not data.startswith(b"{") and data.lstrip().startswith(b"["):
             # An error that was asked for as an array.
             data = b"".join(map(bytes, msgspec.json.decode(data, type=list[msgspec.Raw])[:1]))
         response = _open(data)
@@ -278,10 +278,26 @@ class GeminiWriter:
         if not self._has_begun:
             self._has_begun = True
             self._chunks.begin(response.response_id or "", response.model_version or "")
-        if response.is_blocked and not response.candidates:
+        candidates = response.candidates
+        if candidates is not None and len(candidates) == 1:
+            return self._plain(candidates[0]) or b"".join(self._candidate(candidates[0]))
+        if response.is_blocked and not candidates:
             blocked = _Candidate(finish_reason="PROHIBITED_CONTENT")
             return b"".join(self._candidate(blocked))
-        return b"".join([text for each in response.candidates or () for text in self._candidate(each)])
+        return b"".join([text for each in candidates or () for text in self._candidate(each)])
+
+    def _plain(self, candidate: _Candidate) -> bytes:
+        """What nearly every event is: one more piece of a candidate's text; nothing for any other."""
+        parts = candidate.parts
+        if len(parts) != 1 or candidate.finish_reason is not None or candidate.logprobs_result is not None:
+            return b""
+        part = parts[0]
+        is_bare = part.function_call is None and part.thought_signature is None
+        if not (part.text and is_bare and candidate.index in self._choices):
+            return b""
+        return self._chunks.text(
+            candidate.index, b"reasoning_content" if part.thought else b"content", part.text
+        )
 
     def _candidate(self, candidate: _Candidate) -> Iterator[bytes]:
         choice = self._choices.get(candidate.index)
@@ -290,9 +306,9 @@ class GeminiWriter:
             yield self._chunks.delta(choice.index, {"role": "assistant", "content": "", "refusal": None})
         logprobs = _logprobs(candidate.logprobs_result)
         for delta in choice.take(candidate):
-            text = delta.get("content")
-            if text is not None and logprobs is None:
-                yield self._chunks.text(choice.index, b"content", text)
+            field, value = next(iter(delta.items()))
+            if isinstance(value, str) and logprobs is None:
+                yield self._chunks.text(choice.index, field.encode(), value)
             else:
                 yield self._chunks.delta(choice.index, delta, None, logprobs)
                 logprobs = None

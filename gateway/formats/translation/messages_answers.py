@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from gateway.domain.usage import Usage, input_total, output_total
-from gateway.formats.sse import Event, EventReader
 from gateway.formats.translation.errors import anthropic_error, read_fault
+from gateway.formats.translation.events import Events
 from gateway.formats.translation.refusing import unreadable
 
 __all__ = ["OWN_SIGNATURE", "ChatWriter", "read_completion"]
@@ -152,7 +152,7 @@ class ChatWriter:
     """See `gateway.formats.translation.base.Writer`."""
 
     def __init__(self) -> None:
-        self._reader = EventReader()
+        self._events = Events()
         self._has_begun = False
         self._has_failed = False
         self._stop: str | None = None
@@ -162,10 +162,10 @@ class ChatWriter:
         self._places: dict[int, int] = {}  # of calls, by their numbers
 
     def feed(self, data: bytes) -> bytes:
-        return b"".join([self._read(raw, event) for raw, event in self._reader.feed(data)])
+        return b"".join([self._read(raw, data) for raw, data in self._events.feed(data)])
 
     def finish(self, usage: Usage | None) -> bytes:
-        last = [self._read(raw, event) for raw, event in self._reader.close()]
+        last = [self._read(raw, data) for raw, data in self._events.close()]
         if self._has_failed or self._stop is None:
             return b"".join(last)
         stop = "refusal" if self._is_refusal else self._stop
@@ -174,11 +174,13 @@ class ChatWriter:
         ending = _event(b"message_delta", members) + _event(b"message_stop", b"")
         return b"".join((*last, self._close(), ending))
 
-    def _read(self, raw: bytes, event: Event | None) -> bytes:
+    def _read(self, raw: bytes, data: bytes | None) -> bytes:
         """An event, or what came in the place of one: a comment, bare JSON."""
-        if event is None and raw.startswith(b":"):
-            return raw
-        data = raw.strip() if event is None else event.data.strip()
+        if data is None:
+            if raw.startswith(b":"):
+                return raw
+            data = raw
+        data = data.strip()
         if self._has_failed or not data.startswith(b"{"):
             return b""
         return b"".join(self._write(data))
@@ -189,8 +191,10 @@ class ChatWriter:
             self._has_failed = True
             yield b"event: error\ndata: %b\n\n" % anthropic_error(read_fault(data))[1]
             return
-        choice = next((each for each in answer.choices or () if each.index == 0), None)
-        if choice is None:
+        for choice in answer.choices or ():
+            if choice.index == 0:
+                break
+        else:
             return
         if not self._has_begun:
             self._has_begun = True
@@ -215,10 +219,10 @@ class ChatWriter:
         if self._open != kind:
             empty = {"type": kind, kind: "", **({"signature": ""} if kind == "thinking" else {})}
             opened = self._begin(kind, empty)
-        return opened + _event(
-            b"content_block_delta",
-            b',"index":%d,"delta":{"type":"%b_delta","%b":%b}'
-            % (self._index, kind.encode(), kind.encode(), _ENCODER.encode(text)),
+        return opened + (
+            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
+            b'"delta":{"type":"%b_delta","%b":%b}}\n\n'
+            % (self._index, kind.encode(), kind.encode(), _ENCODER.encode(text))
         )
 
     def _call(self, call: _Call) -> Iterator[bytes]:

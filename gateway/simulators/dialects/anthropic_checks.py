@@ -41,6 +41,7 @@ _BLOCKS: Final = frozenset(
         "server_tool_use",
     }
 )
+_PICTURES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _NOBODY: Final[Mapping[str, Any]] = {"role": "nobody", "content": []}
 _LEAST_THINKING: Final = 1_024
 _THINKS: Final = 64
@@ -161,9 +162,35 @@ def _check_block(block: Any, where: str) -> None:
         raise invalid(f"{where}: Input tag '{kind}' found using 'type' does not match any of: {tags}")
     if kind == "text" and not block.get("text"):
         raise invalid("messages: text content blocks must be non-empty")
+    _check_members(str(kind), block, where)
     identifier = block.get({"tool_use": "id", "tool_result": "tool_use_id"}.get(str(kind), ""), "x")
     if not _ID.fullmatch(str(identifier)):
         raise invalid(f"{where}.{kind}.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
+
+
+def _check_members(kind: str, block: Mapping[str, Any], where: str) -> None:
+    """What a block of its kind must have: a thought its signature, a call an object, a picture a kind."""
+    if kind == "thinking" and not isinstance(block.get("signature"), str):
+        raise invalid(f"{where}.thinking.signature: Field required")
+    if kind == "tool_use" and not isinstance(block.get("input"), dict):
+        raise invalid(f"{where}.tool_use.input: Input should be a valid dictionary")
+    source = block.get("source") or {}
+    if kind == "image" and source.get("type") == "base64" and source.get("media_type") not in _PICTURES:
+        kinds = ", ".join(f"'{each}'" for each in _PICTURES[:-1])
+        raise invalid(f"{where}.image.source.base64.media_type: Input should be {kinds} or '{_PICTURES[-1]}'")
+
+
+def _check_thoughts(messages: Sequence[Mapping[str, Any]]) -> None:
+    """With a budget to think with, a turn that goes on after its tools begins with what was thought."""
+    if not any(is_result(block) for block in blocks_of(messages[-1])) or len(messages) < 2:
+        return
+    first = str(blocks_of(messages[-2])[0].get("type"))
+    if first not in ("thinking", "redacted_thinking"):
+        raise invalid(
+            f"messages.{len(messages) - 2}.content.0.type: Expected `thinking` or `redacted_thinking`, but "
+            f"found `{first}`. When `thinking` is enabled, a final `assistant` message must start with a "
+            "thinking block (preceeding the lastmost set of `tool_use` and `tool_result` blocks)."
+        )
 
 
 def _check_roles(roles: Sequence[str]) -> None:
@@ -246,4 +273,5 @@ def _thinking(document: Mapping[str, Any]) -> int:
         raise invalid("`temperature` may only be set to 1 when thinking is enabled.")
     if (document.get("tool_choice") or {}).get("type") in ("any", "tool"):
         raise invalid("Thinking may not be enabled when tool_choice forces tool use.")
+    _check_thoughts(document["messages"])
     return _THINKS

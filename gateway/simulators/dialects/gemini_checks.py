@@ -133,8 +133,21 @@ def _contents(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         if not content.get("parts"):
             where = f"* GenerateContentRequest.contents[{index}].parts"
             raise invalid(f"{where}: contents.parts must not be empty.\n")
+        for place, part in enumerate(_parts(content)):
+            _check_part(part, f"contents[{index}].parts[{place}]")
     checked: Sequence[Mapping[str, Any]] = contents
     return checked
+
+
+def _check_part(part: Mapping[str, Any], where: str) -> None:
+    """A function's response names it and is an object; data in the body say what they are."""
+    told = part.get("functionResponse")
+    if told is not None and not told.get("name"):
+        raise invalid(f"* GenerateContentRequest.{where}.function_response.name: Name cannot be empty.\n")
+    if told is not None and not isinstance(told.get("response"), dict):
+        raise invalid(f"Invalid value at '{where}.function_response.response' (type.googleapis.com/Struct)")
+    if "inlineData" in part and not part["inlineData"].get("mimeType"):
+        raise invalid(f"* GenerateContentRequest.{where}.inline_data.mime_type: must not be empty.\n")
 
 
 def _check_turns(contents: Sequence[Mapping[str, Any]], model: Model) -> None:

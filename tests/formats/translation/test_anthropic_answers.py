@@ -17,14 +17,12 @@ from gateway.domain.usage import input_total, output_total
 from gateway.formats.anthropic_blocks import reply_texts
 from gateway.formats.anthropic_messages import FORMAT
 from gateway.formats.translation.chat_to_anthropic import TRANSLATION
-from tests.formats.playing import Case, any_intent, cases, recordings
-from tests.formats.translation.translating import data_of, played, translated
+from tests.formats.playing import Case, any_intent, cases
+from tests.formats.translation.translating import data_of, played, replies, streams, translated
 
 BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}], "stream": True}
-OWN = cases("anthropic_messages")
-RECORDED = recordings("messages")
-STREAMS = [case for case in (*OWN, *RECORDED) if case.streamed]
-REPLIES = [case for case in (*OWN, *RECORDED) if not case.streamed]
+STREAMS = streams("anthropic_messages", "messages", "streamRawPredict")
+REPLIES = replies("anthropic_messages", "messages")
 # Events that are no events of the API: the stream ends in an error of ours.
 UNREADABLE = ("stream-wrong-types", "stream-broken-utf8")
 FINISHES = ("stop", "length", "tool_calls", "content_filter")
@@ -49,7 +47,7 @@ def blocks_of(case: Case) -> dict[str, list[str]]:
     return texts
 
 
-@pytest.mark.parametrize("case", STREAMS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", STREAMS)
 def test_a_stream_is_one_of_completion_chunks(case: Case) -> None:
     size = 1 if len(case.reply) < 60_000 else 7_001
     if case.name in UNREADABLE:
@@ -97,7 +95,7 @@ def check_usage(told: Any, metered: Any) -> None:
     assert told.completion_tokens_details.reasoning_tokens == metered.get("reasoning", 0)
 
 
-@pytest.mark.parametrize("case", STREAMS[:6], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", STREAMS[:6])
 @settings(max_examples=15, deadline=None)
 @given(sizes=st.lists(st.integers(1, 300), min_size=1, max_size=30))
 def test_pieces_change_nothing(case: Case, sizes: list[int]) -> None:
@@ -106,7 +104,7 @@ def test_pieces_change_nothing(case: Case, sizes: list[int]) -> None:
     assert played(case, FORMAT, TRANSLATION, BODY, cut)[0] == whole
 
 
-@pytest.mark.parametrize("case", REPLIES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", REPLIES)
 def test_a_reply_is_a_completion(case: Case) -> None:
     translator = translated(TRANSLATION, BODY).translator
     report, error = FORMAT.read_reply(case.reply, any_intent())
@@ -131,7 +129,7 @@ def test_what_is_no_message_is_said_to_be_none(body: bytes) -> None:
 
 
 def test_a_stream_that_is_cut_ends_at_its_cap() -> None:
-    case = next(case for case in OWN if case.streamed)
+    case = next(case for case in cases("anthropic_messages") if case.streamed)
     translator = translated(TRANSLATION, BODY).translator
     half = case.reply[: len(case.reply) // 2]
     stream, meter = played(

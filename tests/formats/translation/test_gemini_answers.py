@@ -15,16 +15,18 @@ from gateway.domain.errors import UpstreamFailed
 from gateway.formats.gemini_generate import FORMAT as WHOLE
 from gateway.formats.gemini_stream import FORMAT
 from gateway.formats.translation.chat_to_gemini import TRANSLATION
-from tests.formats.playing import Case, any_intent, cases, recordings
+from tests.formats.playing import Case, any_intent
 from tests.formats.translation.test_anthropic_answers import FINISHES, check_usage
-from tests.formats.translation.translating import data_of, played, translated
+from tests.formats.translation.translating import data_of, played, replies, streams, translated
 
 BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}], "stream": True}
-RECORDED = recordings("generateContent", "streamGenerateContent")
-OWN = cases("gemini_stream")
 # An array is what a client asks for that speaks Gemini's dialect; a translated call never does.
-STREAMS = [case for case in (*OWN, *RECORDED) if case.streamed and not case.reply.lstrip().startswith(b"[")]
-REPLIES = [case for case in (*cases("gemini_generate"), *RECORDED) if not case.streamed]
+STREAMS = [
+    each
+    for each in streams("gemini_stream", "streamGenerateContent")
+    if each.values[0] is None or not each.values[0].reply.lstrip().startswith(b"[")
+]
+REPLIES = replies("gemini_generate", "generateContent")
 # What is no response of the API: the client is told so.
 UNREADABLE = ("stream-members-of-wrong-types", "stream-broken-utf8", "reply-broken-utf8")
 
@@ -45,7 +47,7 @@ def parts_of(responses: list[Any], index: int = 0) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("case", STREAMS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", STREAMS)
 def test_a_stream_is_one_of_completion_chunks(case: Case) -> None:
     size = 1 if len(case.reply) < 60_000 else 7_001
     try:
@@ -87,7 +89,7 @@ def test_a_stream_is_one_of_completion_chunks(case: Case) -> None:
     check_usage(chunks[-1].usage, meter.report and meter.report.usage)
 
 
-@pytest.mark.parametrize("case", STREAMS[:6], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", STREAMS[:6])
 @settings(max_examples=15, deadline=None)
 @given(sizes=st.lists(st.integers(1, 300), min_size=1, max_size=30))
 def test_pieces_change_nothing(case: Case, sizes: list[int]) -> None:
@@ -96,7 +98,7 @@ def test_pieces_change_nothing(case: Case, sizes: list[int]) -> None:
     assert played(case, FORMAT, TRANSLATION, BODY, cut)[0] == whole
 
 
-@pytest.mark.parametrize("case", REPLIES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", REPLIES)
 def test_a_reply_is_a_completion(case: Case) -> None:
     translator = translated(TRANSLATION, BODY).translator
     report, error = WHOLE.read_reply(case.reply, any_intent())

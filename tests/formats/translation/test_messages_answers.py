@@ -17,17 +17,15 @@ from gateway.domain.usage import input_total, output_total
 from gateway.formats.openai_chat import FORMAT
 from gateway.formats.sse import EventReader
 from gateway.formats.translation.anthropic_to_chat import TRANSLATION
-from tests.formats.playing import Case, any_intent, cases, recordings
-from tests.formats.translation.translating import data_of, played, translated
+from tests.formats.playing import Case, any_intent
+from tests.formats.translation.translating import data_of, played, replies, streams, translated
 
 BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9, "stream": True}
-RECORDED = recordings("chat")
-OWN = cases("openai_chat")
-STREAMS = [case for case in (*OWN, *RECORDED) if case.streamed]
-REPLIES = [case for case in (*OWN, *RECORDED) if not case.streamed]
+STREAMS = streams("openai_chat", "chat")
+REPLIES = replies("openai_chat", "chat")
 # What is no chunk or completion of the API: the client is told so.
 UNREADABLE = ("stream-broken-utf8",)
-READABLE = [case for case in STREAMS if case.name not in UNREADABLE]
+READABLE = [each for each in STREAMS if each.values[0] and each.values[0].name not in UNREADABLE]
 EVENTS: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 
 
@@ -59,7 +57,7 @@ def check_usage(told: Any, metered: Any) -> None:
     assert read == metered.get("cache_read", 0)
 
 
-@pytest.mark.parametrize("case", STREAMS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", STREAMS)
 def test_a_stream_is_one_of_message_events(case: Case) -> None:
     size = 1 if len(case.reply) < 60_000 else 7_001
     try:
@@ -90,7 +88,7 @@ def test_a_stream_is_one_of_message_events(case: Case) -> None:
     check_usage(events[-2]["usage"], meter.report and meter.report.usage)
 
 
-@pytest.mark.parametrize("case", READABLE[:6], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", READABLE[:6])
 @settings(max_examples=15, deadline=None)
 @given(sizes=st.lists(st.integers(1, 300), min_size=1, max_size=30))
 def test_pieces_change_nothing(case: Case, sizes: list[int]) -> None:
@@ -99,7 +97,7 @@ def test_pieces_change_nothing(case: Case, sizes: list[int]) -> None:
     assert played(case, FORMAT, TRANSLATION, BODY, cut)[0] == whole
 
 
-@pytest.mark.parametrize("case", REPLIES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", REPLIES)
 def test_a_reply_is_a_message(case: Case) -> None:
     translator = translated(TRANSLATION, BODY).translator
     report, error = FORMAT.read_reply(case.reply, any_intent())

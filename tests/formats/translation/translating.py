@@ -6,15 +6,32 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import pytest
 
 from gateway.formats.base import Format
 from gateway.formats.translation.base import Occasion, Translated, Translation
 from gateway.formats.translation.metering import TranslatedMeter
-from tests.formats.playing import Case, any_intent, in_pieces
+from tests.formats.playing import Case, any_intent, cases, in_pieces, recordings_or_skip
 
-__all__ = ["data_of", "played", "translated"]
+__all__ = ["data_of", "played", "replies", "streams", "translated"]
 
 AT_US = 1_795_608_000_000_000
+
+
+def streams(own: str, *apis: str) -> list[Any]:
+    """Our own streams of a format and the recorded ones, as parameters; where there are none, why."""
+    return _parameters(own, apis, streamed=True)
+
+
+def replies(own: str, *apis: str) -> list[Any]:
+    """The same of replies that were not streamed."""
+    return _parameters(own, apis, streamed=False)
+
+
+def _parameters(own: str, apis: tuple[str, ...], *, streamed: bool) -> list[Any]:
+    ours = [pytest.param(case, id=case.name) for case in cases(own)]
+    every = (*ours, *recordings_or_skip(*apis))
+    return [each for each in every if each.values[0] is None or each.values[0].streamed is streamed]
 
 
 def translated(translation: Translation, body: dict[str, Any], model: str = "m") -> Translated:

@@ -138,6 +138,11 @@ def test_counts_tokens_for_free(providers: SimulatedProviders, client: anthropic
     assert providers.bill()[0].input_total == 0
 
 
+CALL = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+UNSIGNED = {"type": "thinking", "thinking": "x"}
+TIFF = {"type": "image", "source": {"type": "base64", "media_type": "image/tiff", "data": "AA"}}
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -156,12 +161,38 @@ def test_counts_tokens_for_free(providers: SimulatedProviders, client: anthropic
         ({"tools": [{"name": "a b", "input_schema": {"type": "object"}}]}, "String should match pattern"),
         ({"tools": [{"name": "a"}]}, "input_schema: Field required"),
         (
-            {"messages": [*ask("a"), {"role": "assistant", "content": [{"type": "tool_use", "id": "t"}]}]},
+            {"messages": [*ask("a"), {"role": "assistant", "content": [CALL]}]},
             "`tool_use` ids were found without `tool_result`",
         ),
         (
             {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]}]},
             "unexpected `tool_use_id`",
+        ),
+        (
+            {"messages": [*ask("a"), {"role": "assistant", "content": [{"type": "tool_use", "id": "t"}]}]},
+            "tool_use.input: Input should be a valid dictionary",
+        ),
+        (
+            {
+                "messages": [
+                    *ask("a"),
+                    {"role": "assistant", "content": [{"type": "thinking", "thinking": "x"}]},
+                ]
+            },
+            "thinking.signature: Field required",
+        ),
+        ({"messages": [{"role": "user", "content": [TIFF]}]}, "media_type: Input should be 'image/jpeg'"),
+        (
+            {
+                "max_tokens": 2048,
+                "thinking": {"type": "enabled", "budget_tokens": 1024},
+                "messages": [
+                    *ask("a"),
+                    {"role": "assistant", "content": [CALL]},
+                    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]},
+                ],
+            },
+            "Expected `thinking` or `redacted_thinking`, but found `tool_use`",
         ),
         (
             {"model": "claude-sonnet-5", "messages": [*ask("a"), {"role": "assistant", "content": "b"}]},

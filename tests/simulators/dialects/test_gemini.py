@@ -185,6 +185,12 @@ def test_a_blocked_prompt_has_no_candidates_and_no_price(
             {"contents": [{"parts": [{"functionResponse": {"name": "f", "response": {}}}]}]},
             "number of function response parts is equal",
         ),
+        (
+            {"contents": [{"parts": [{"functionResponse": {"name": "f", "response": "x"}}]}]},
+            "function_response.response",
+        ),
+        ({"contents": [{"parts": [{"functionResponse": {"response": {}}}]}]}, "Name cannot be empty"),
+        ({"contents": [{"parts": [{"inlineData": {"data": "AA"}}]}]}, "mime_type: must not be empty"),
         (b"{", "Unable to parse the body"),
     ],
 )
