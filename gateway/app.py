@@ -245,6 +245,7 @@ def alerts_of(settings: Settings, database: Database, clock: Clock, gate: Gate) 
         Seal(secret, "webhook"),
         outlets=Outlets.parse(given.allow_private, given.smtp_url, given.smtp_sender),
         missing_prices=gate.desk.router.missing.take,
+        unhealthy=gate.desk.breakers.take_opened,
     )
 
 

@@ -63,8 +63,9 @@ class Alerts:
         *,
         outlets: Outlets,
         missing_prices: Callable[[], Sequence[tuple[str, str]]],
+        unhealthy: Callable[[], Sequence[str]],
     ) -> None:
-        """`missing_prices` feeds the lookout."""
+        """`missing_prices` and `unhealthy` feed the lookout."""
         mail_server = outlets.mail_server
         egress = Egress(outlets.allowed, look_up)
         channels = scan(gateway.alerts.channels, "CHANNEL")
@@ -73,7 +74,7 @@ class Alerts:
         self._client = Client(Limits(), look_up=egress.addresses)
         sender = Sender(self._client, self._mailer)
         self._dispatcher = Dispatcher(database, clock, entropy, self.targets, sender)
-        self._lookout = Lookout(database, clock, missing_prices)
+        self._lookout = Lookout(database, clock, missing_prices, unhealthy)
 
     def loops(self) -> tuple[Callable[[], Awaitable[None]], ...]:
         """What runs until it is cancelled, before `stop`."""

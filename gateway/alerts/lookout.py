@@ -22,24 +22,31 @@ from gateway.store.alarms import (
     too_fast,
 )
 from gateway.store.engine import Database
-from gateway.store.notices import note_missing_prices
+from gateway.store.notices import note_missing_prices, note_upstream_unhealthy
 
 __all__ = ["Lookout"]
 
 LOOK_EVERY_S: Final = 1.0
 SOON_US: Final = 2_000_000
 SLOWLY_US: Final = 60_000_000
+FAILS: Final = "failures in a row"
 
 
 class Lookout:
-    """One worker's. `missing_prices` gives the (provider, model) pairs named since it was last asked."""
+    """One worker's. `missing_prices` gives the (provider, model) pairs named since it was last asked,
+    `unhealthy` the upstreams that calls began to avoid since then."""
 
     def __init__(
-        self, database: Database, clock: Clock, missing_prices: Callable[[], Sequence[tuple[str, str]]]
+        self,
+        database: Database,
+        clock: Clock,
+        missing_prices: Callable[[], Sequence[tuple[str, str]]],
+        unhealthy: Callable[[], Sequence[str]],
     ) -> None:
         self._database = database
         self._clock = clock
         self._missing_prices = missing_prices
+        self._unhealthy = unhealthy
         self._next_us = {"ended": 0, "forecast": 0}
 
     async def run(self) -> None:
@@ -56,6 +63,8 @@ class Lookout:
         now_us = self._clock.now_us()
         if missing := self._missing_prices():
             await self._database.write(note_missing_prices, missing, now_us)
+        for upstream in self._unhealthy():
+            await self._database.write(note_upstream_unhealthy, upstream, FAILS, now_us)
         if await self._has_turn("ended", SOON_US, now_us):
             while await self._database.write(tell_ended, now_us):
                 pass

@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 from gateway.dashboard import wording
 from gateway.dashboard.inside import Inside, Refused
-from gateway.dashboard.pages import accounts, budgets, calls, explore, keys, live, overview, prices
+from gateway.dashboard.pages import accounts, alerts, budgets, calls, explore, keys, live, overview, prices
 from gateway.dashboard.sessions import Door, Seal, is_same_site
 from gateway.dashboard.view import HEADERS, Handler, Page, View, form_of, html
 
@@ -31,6 +31,7 @@ PAGES: Final[tuple[Page, ...]] = (
     *keys.PAGES,
     *calls.PAGES,
     *prices.PAGES,
+    *alerts.PAGES,
 )
 MENU: Final = (
     ("", "Overview"),
@@ -41,6 +42,7 @@ MENU: Final = (
     ("keys", "Keys"),
     ("calls", "Calls"),
     ("prices", "Prices"),
+    ("alerts", "Alerts"),
 )
 
 

@@ -33,6 +33,7 @@ MOST_FIELDS: Final = 100
 DONE: Final[Mapping[str, str]] = {
     "account": "The account is there.",
     "active": "It is active again.",
+    "disabled": "It is disabled; nothing is sent there.",
     "blocked": "It is blocked; its traffic stops within a second.",
     "budget": "The budget is there.",
     "cap": "The cap is changed.",
@@ -41,7 +42,6 @@ DONE: Final[Mapping[str, str]] = {
     "revoked": "It is revoked.",
     "removed": "It is removed; its history stays.",
     "tested": "A test event is on its way.",
-    "webhook": "The webhook is there.",
 }
 
 

@@ -37,6 +37,7 @@ class Breakers:
     def __init__(self, policy: BreakerPolicy) -> None:
         self._policy = policy
         self._breakers: dict[str, _Breaker] = {}
+        self._opened: list[str] = []  # and not told of yet
 
     @property
     def is_needed(self) -> bool:
@@ -66,7 +67,15 @@ class Breakers:
         was_open = breaker.opened_us is not None
         if was_open or breaker.failures >= self._policy.failures:
             breaker.opened_us = now_us
-        return breaker.opened_us is not None and not was_open
+        has_opened = breaker.opened_us is not None and not was_open
+        if has_opened:
+            self._opened.append(upstream)
+        return has_opened
+
+    def take_opened(self) -> list[str]:
+        """Those that opened since the last time."""
+        opened, self._opened = self._opened, []
+        return opened
 
     def open_now(self) -> list[str]:
         """The upstreams that calls avoid."""

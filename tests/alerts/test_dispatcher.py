@@ -333,7 +333,7 @@ async def test_what_was_delivered_is_kept_for_ninety_days(office: Office, target
     target.answer = lambda got: (410 if got.json["data"]["model"] == "m2" else 200, {}, b"")
     await office.events(2)
     await office.deliver()
-    looker = Lookout(office.bench.database, office.bench.clock, list)
+    looker = Lookout(office.bench.database, office.bench.clock, list, list)
     for days, left in ((89, ["delivered", "dead"]), (2, ["dead"])):
         office.bench.clock.advance(days * 24 * HOUR_S)
         await looker.look()

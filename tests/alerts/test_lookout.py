@@ -44,7 +44,7 @@ def lookout(bench: Workbench, missing: list[tuple[str, str]] | None = None) -> L
         found.clear()
         return taken
 
-    return Lookout(bench.database, bench.clock, take)
+    return Lookout(bench.database, bench.clock, take, list)
 
 
 async def spend(bench: Workbench, ledger: Ledger, budget: Budget, charge: int) -> None:

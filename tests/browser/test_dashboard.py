@@ -15,7 +15,17 @@ from tests.running import ADMIN_KEY, Gateway, eventually, running
 
 pytestmark = pytest.mark.slow
 
-PAGES = ("", "explore?bucket=day&group_by=account", "live", "budgets", "accounts", "keys", "calls", "prices")
+PAGES = (
+    "",
+    "explore?bucket=day&group_by=account",
+    "live",
+    "budgets",
+    "accounts",
+    "keys",
+    "calls",
+    "prices",
+    "alerts",
+)
 WIDTHS = (1440, 390)
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.teams import Team
 from tests.running import ADMIN_KEY, Gateway, eventually
 
-PAGES = ("", "explore", "live", "budgets", "accounts", "keys", "calls", "prices", "live/table")
+PAGES = ("", "explore", "live", "budgets", "accounts", "keys", "calls", "prices", "alerts", "live/table")
 
 
 class Visitor:
@@ -178,6 +178,24 @@ def test_a_stream_is_seen_while_it_runs(visitor: Visitor, gateway: Gateway) -> N
         eventually(lambda: "streamers" in visitor.get("live/table"), "the call is in flight")
     finally:
         stream.close()
+
+
+def test_an_alert_is_sent_tested_and_sent_again(visitor: Visitor, gateway: Gateway) -> None:
+    page = visitor.send("alerts", target="https://93.184.216.34/hook", events="budget.*, key.*")
+    assert visitor.status == 200, page
+    assert re.search(r'<code id="secret">whsec_', page)
+    assert "whsec_" not in visitor.get("alerts")
+    hook = gateway.admin.get("/admin/webhooks")["data"][0]["id"]
+    visitor.send("alerts", webhook=hook, do="test")
+    assert visitor.status == 303
+    assert "93.184.216.34" in visitor.get("alerts")
+    visitor.send("alerts", webhook=hook, do="disable")
+    assert gateway.admin.get(f"/admin/webhooks/{hook}")["status"] == "disabled"
+    refused = visitor.send("alerts", target="http://169.254.169.254/latest")
+    assert visitor.status == 400
+    assert 'role="alert"' in refused
+    visitor.send("alerts", webhook=hook, do="remove")
+    assert gateway.admin.get("/admin/webhooks")["data"] == []
 
 
 def test_logging_out_ends_it(visitor: Visitor) -> None:

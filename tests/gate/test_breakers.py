@@ -26,7 +26,9 @@ def test_failures_in_a_row_open_it_and_a_good_answer_between_does_not() -> None:
 
 def test_it_is_one_upstreams_matter() -> None:
     assert opened().allows("b", 0)
-    assert opened().open_now() == ["a"]
+    breakers = opened()
+    assert breakers.open_now() == ["a"]
+    assert [breakers.take_opened(), breakers.take_opened()] == [["a"], []]
 
 
 def test_one_call_may_try_it_again_after_a_while() -> None:

@@ -31,9 +31,21 @@ async def show(view: View) -> Response:
         days=_by_day(daily["rows"]),
         tops=[(name, await _top(view, name, keys)) for name in ("account", "model", "key")],
         budgets=_fullest(budgets),
+        forecast=await _forecast(view),
         unpriced=unpriced["total"]["calls"],
         budgets_near=sum(1 for row in budgets if _share(row) >= 80),
     )
+
+
+async def _forecast(view: View) -> dict[str, Decimal] | None:
+    """What the month will have cost by its end: the sums over the accounts that have none above them."""
+    rows = (await view.api.get("/reports/forecast", timezone=view.timezone))["rows"]
+    roots = [row for row in rows if row["budget"] is None and "/" not in row["account"] and row["forecast"]]
+    if not roots:
+        return None
+    return {
+        name: sum((Decimal(row[name]) for row in roots), Decimal(0)) for name in ("low", "forecast", "high")
+    }
 
 
 def _by_day(rows: list[dict[str, Any]]) -> list[tuple[str, int, Decimal]]:
