@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from gateway.api import reports, vendor_reports
+from gateway.api import focus, reports, vendor_reports
 from gateway.api.chat_socket import ChatSocket
 from gateway.api.health import Health
 from gateway.api.metrics import Metrics
@@ -70,6 +70,7 @@ def application(surfaces: Surfaces) -> Starlette:
             Route("/v1/responses/{response}", stored.delete, methods=["DELETE"]),
             Route("/v1/responses/{response}/cancel", stored.cancel, methods=["POST"]),
             Route("/v1/responses/{response}/input_items", stored.items),
+            *focus.routes(surfaces.reports),
             *reports.routes(surfaces.reports),
             *vendor_reports.routes(surfaces.reports),
             Route("/admin/calls/running", surfaces.running.answer),

@@ -30,7 +30,7 @@ from gateway.reports.rendering import MEDIA_TYPES, file_name, rendering
 from gateway.reports.visibility import Principal
 from gateway.store.engine import Database
 
-__all__ = ["Deps", "Reports", "routes"]
+__all__ = ["Deps", "Reports", "chunks", "routes"]
 
 # An answer up to this is sent in one piece, with its length.
 WHOLE_BYTES: Final = 1024 * 1024
@@ -86,7 +86,7 @@ class Reports:
             with written.file as file:
                 return Response(file.read(), headers=headers)
         headers["content-length"] = str(written.bytes_)
-        return StreamingResponse(_chunks(written.file), headers=headers)
+        return StreamingResponse(chunks(written.file), headers=headers)
 
     async def _paged(self, report: Report, query: Query, principal: Principal) -> Response:
         """Read a page, send it, read the next: no transaction lasts as long as the download."""
@@ -123,7 +123,8 @@ def _headers(report: Report, query: Query, as_of_us: int) -> dict[str, str]:
     return headers
 
 
-async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
+async def chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
+    """A file in pieces, closed at its end."""
     with file:
         while chunk := await run_in_threadpool(file.read, CHUNK_BYTES):
             yield chunk

@@ -15,7 +15,20 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from gateway.cli import accounts, audit, budgets, db, fx, grants, keys, leases, period, prices, webhooks
+from gateway.cli import (
+    accounts,
+    audit,
+    budgets,
+    db,
+    export,
+    fx,
+    grants,
+    keys,
+    leases,
+    period,
+    prices,
+    webhooks,
+)
 from gateway.cli.client import FOUND_A_PROBLEM, CommandFailed
 from gateway.cli.doctor import doctor
 from gateway.cli.report import report
@@ -31,6 +44,7 @@ _GROUPS = {
     "budgets": budgets.COMMANDS,
     "grants": grants.COMMANDS,
     "fx": fx.COMMANDS,
+    "export": export.COMMANDS,
     "prices": prices.COMMANDS,
     "period": period.COMMANDS,
     "leases": leases.COMMANDS,

@@ -18,7 +18,7 @@ from gateway.reports.base import Query, Report, Row
 from gateway.reports.rendering import rendering
 from gateway.reports.visibility import Principal, visible
 
-__all__ = ["CompleteUntil", "Page", "Written", "find", "page", "write"]
+__all__ = ["MEMORY_BYTES", "CompleteUntil", "Page", "Written", "find", "page", "write"]
 
 # What is kept in memory before it goes to disk.
 MEMORY_BYTES: Final = 4 * 1024 * 1024

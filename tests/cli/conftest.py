@@ -11,7 +11,7 @@ import pytest
 from starlette.requests import Request
 from starlette.routing import Route
 
-from gateway.api import reports
+from gateway.api import focus, reports
 from gateway.api.admin.operations import AdminDeps
 from gateway.cli.main import main
 from gateway.domain.errors import Unauthenticated
@@ -60,9 +60,8 @@ def more_routes() -> MoreRoutes:
                 raise Unauthenticated("invalid_api_key", "Unknown.", hint="Use another.")
             return found
 
-        return reports.routes(
-            reports.Deps(deps.database, deps.clock, authenticate, lambda conn: deps.clock.now_us())
-        )
+        asked = reports.Deps(deps.database, deps.clock, authenticate, lambda conn: deps.clock.now_us())
+        return [*focus.routes(asked), *reports.routes(asked)]
 
     return served
 

@@ -154,3 +154,13 @@ def test_a_month_is_closed_and_verified(tollgate: Tollgate) -> None:
     assert tollgate("period", "verify").out == "2026-01 intact\n"
     assert "closed already" in tollgate("period", "close", "2026-01", status=1).err
     assert tollgate("period", "close", "soon", status=2).out == ""
+
+
+def test_a_month_is_exported_for_finops_tools(tollgate: Tollgate, tmp_path: Path) -> None:
+    assert tollgate("export", "focus", "2026-10").out.startswith("BilledCost,")
+    for suffix, beginning in ((".csv", b"BilledCost,"), (".parquet", b"PAR1")):
+        path = tmp_path / f"october{suffix}"
+        tollgate("export", "focus", "2026-10", "--version", "1.4", "-o", str(path))
+        assert path.read_bytes().startswith(beginning)
+    assert "2026-10" in tollgate("export", "focus", "October", status=2).err
+    assert "1.2 or 1.4" in tollgate("export", "focus", "2026-10", "--version", "9", status=2).err

@@ -244,8 +244,15 @@ def book(conn: Connection, entries: Sequence[Entry]) -> None:
         post(conn, "jrnl_test", digest("jrnl_test", posted, {}), {}, 0)
 
 
-def frame_of(seq: int, entry: Entry) -> bytes:
-    """The journal record of an entry."""
+def frame_of(
+    seq: int,
+    entry: Entry,
+    *,
+    price: str | None = None,
+    price_pico: int = 1,
+    parts: Sequence[tuple[int, int, int | None]] = (),
+) -> bytes:
+    """The journal record of an entry; its lines name `price`, and it is charged to the windows of `parts`."""
     facts = CallFacts(
         attempt=entry.corrects or entry.id,
         call=(entry.corrects or entry.id).replace("att", "call"),
@@ -264,15 +271,15 @@ def frame_of(seq: int, entry: Entry) -> bytes:
         charge_nano=0,
         tokens=0,
     )
-    closing = _closing(entry)
+    closing = _closing(entry, price, price_pico)
     if entry.corrects is None:
-        return encode(seq, CLOSE, Close(facts, closing, entry.hold, ()))
+        return encode(seq, CLOSE, Close(facts, closing, entry.hold, parts))
     return encode(seq, CORRECT, Correct(entry.id, "correction", facts, closing, (), "a later report"))
 
 
-def _closing(entry: Entry) -> Closing:
+def _closing(entry: Entry, price: str | None, price_pico: int) -> Closing:
     lines: list[Line] = [
-        (name, meter.quantity, f"price_{name}", 1, meter.cost, meter.list_cost)
+        (name, meter.quantity, price or f"price_{name}", price_pico, meter.cost, meter.list_cost)
         for name, meter in entry.meters.items()
         if meter.cost or meter.list_cost
     ]
