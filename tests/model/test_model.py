@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.databases import sqlite_template
+from tests.databases import Postgres, postgres, sqlite_template
 from tests.model.machine import LedgerMachine
 
-__all__ = ["sqlite_template"]
+__all__ = ["postgres", "sqlite_template"]
 
 TIMES = int(os.environ.get("THOROUGH", "1"))
 STEPS = 50
@@ -36,6 +37,28 @@ PLANTED: Mapping[str, tuple[str, str]] = {
 def machine(template: bytes, planted: Mapping[str, str]) -> type[LedgerMachine]:
     """The machine on a database with the tables, and with these defects in its SQL."""
     return type("Machine", (LedgerMachine,), {"template": template, "planted": planted})
+
+
+class OnPostgres(LedgerMachine):
+    """The machine on a server's databases."""
+
+    server: ClassVar[Postgres]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: str | None = None
+
+    def url(self) -> str:
+        """A database with the tables, emptied after the story."""
+        self.taken = self.server.take()
+        return self.taken
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            if self.taken is not None:
+                self.server.give_back(self.taken)
 
 
 def effort(examples: int, *, shrinks: bool) -> settings:
@@ -61,6 +84,13 @@ def test_every_verdict_and_balance_is_the_auditors(sqlite_template: bytes) -> No
 @pytest.mark.slow
 def test_in_three_hundred_stories(sqlite_template: bytes) -> None:
     run_state_machine_as_test(machine(sqlite_template, {}), settings=effort(300, shrinks=True))
+
+
+@pytest.mark.slow
+def test_on_postgresql(postgres: Postgres) -> None:
+    """The same stories with another database's locks, types and answers; fewer, for each takes longer."""
+    kind = type("Machine", (OnPostgres,), {"server": postgres})
+    run_state_machine_as_test(kind, settings=effort(15, shrinks=True))
 
 
 @pytest.mark.parametrize(
