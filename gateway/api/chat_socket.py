@@ -85,6 +85,9 @@ class ChatSocket:
         self._open.add(connection)
         try:
             await connection.run(websocket)
+        except asyncio.CancelledError:
+            # The server has waited for answers as long as it may.
+            connection.close_away()
         finally:
             self._open.discard(connection)
             connection.lost()
@@ -157,7 +160,11 @@ class Connection:
     def leave(self) -> None:
         """The server stops: close once what is under way has ended."""
         if not (self._turns or self._tasks):
-            self._socket.end(GOING_AWAY, "The worker stops; connect again.")
+            self.close_away()
+
+    def close_away(self) -> None:
+        """Say that another worker can be asked."""
+        self._socket.end(GOING_AWAY, "The worker stops; connect again.")
 
     # Frames.
 

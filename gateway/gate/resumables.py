@@ -18,6 +18,7 @@ from gateway.gate.inbound import InboundCall
 from gateway.gate.resumable import Follower, LogLimits, ResumableCall
 from gateway.store.claims import Claim, Verdict, claim, free_claim
 from gateway.store.engine import Database
+from gateway.store.receipts import entries_of_call
 
 __all__ = ["Elsewhere", "ResumableCalls", "interrupted", "may_see", "unknown_call", "visible"]
 
@@ -114,7 +115,7 @@ class ResumableCalls:
         journal, now_us = gate.ledger.journal_id, gate.clock.now_us()
         wanted = Claim(*name, asked, call_id, journal, now_us + CLAIMED_US)
         verdict = await self._database.write(claim, wanted, now_us)
-        if verdict.kind == "running" and verdict.journal == journal and self._was_never_sent(verdict.call):
+        if verdict.kind == "running" and verdict.journal == journal and await self._was_refused(verdict.call):
             # A refusal whose claim could not be freed.
             await self._database.write(free_claim, *name, verdict.call)
             verdict = await self._database.write(claim, wanted, now_us)
@@ -127,8 +128,13 @@ class ResumableCalls:
         call.exchange.begin()
         return call
 
-    def _was_never_sent(self, call: str) -> bool:
-        return self.gate.running(call) is None and not self.gate.ledger.unposted(call)
+    async def _was_refused(self, call: str) -> bool:
+        """Whether nothing was made of a call of this worker that is not kept: no attempt, or void ones."""
+        # The journal is looked at first: what is posted meanwhile is in both, never in neither.
+        if self.gate.running(call) is not None or self.gate.ledger.unposted(call):
+            return False
+        entries = await self._database.read(entries_of_call, call)
+        return all(entry.outcome == "void" for entry in entries)
 
     def _make(self, inbound: InboundCall, *, is_socket: bool) -> ResumableCall:
         return ResumableCall(

@@ -40,7 +40,7 @@ class Reply:
     ) -> None:
         self._reader = reader
         self._writer = writer
-        self.status = int(head[0].split(b" ", 2)[1])
+        self.status = int(head[0].partition(b" ")[2][:3])
         pairs = (line.partition(b":") for line in head[1:] if line)
         self.headers = [(name.strip().lower(), value.strip()) for name, _, value in pairs]
 

@@ -131,6 +131,7 @@ def test_once_the_answer_is_gone_the_receipt_is_named(forgetful: Gateway) -> Non
 def test_events_of_a_call_over_http_go_on_over_any_transport(team: Team) -> None:
     call = stream(team, max_tokens=20).headers["x-tollgate-call-id"]
     body = team.client.call("GET", f"/v1/calls/{call}/events?after=5").body.decode()
+    assert team.gateway.admin.call("GET", f"/v1/calls/{call}/events?after=5").body.decode() == body
     events = [part.split("\n") for part in body.strip().split("\n\n")]
     found = [json.loads(event[1].removeprefix("data: ")) for event in events[:-1]]
     url = f"ws://127.0.0.1:{team.gateway.port}/v1/chat/completions/stream"

@@ -102,6 +102,25 @@ def test_a_server_that_stops_lets_answers_finish(tmp_path: Path, providers: Simu
         assert gateway.process.wait(LIMIT_S) == 0
 
 
+@pytest.mark.slow
+def test_a_server_that_stops_waits_only_so_long(tmp_path: Path, providers: SimulatedProviders) -> None:
+    with running(tmp_path, providers, settings={"TOLLGATE_SERVER__DRAIN_S": "1"}) as gateway:
+        team = Team(gateway, "stopping soon")
+        providers.defaults(pace_ms=50)
+        with dial(team) as busy:
+            ask(busy, 2_000)
+            said(busy)
+            gateway.process.terminate()
+            with pytest.raises(ConnectionClosed) as gone:
+                rest(busy)
+            assert gone.value.rcvd is not None
+            assert gone.value.rcvd.code == 1001
+        assert gateway.process.wait(LIMIT_S) == 0
+        assert "Traceback" not in gateway.words()
+        (row,) = team.booked(1)
+        assert row["outcome"] == "aborted"
+
+
 def test_a_call_that_nobody_comes_back_for_is_cancelled_and_settled(
     tmp_path: Path, providers: SimulatedProviders
 ) -> None:
