@@ -81,10 +81,11 @@ class ResumableExchange(Exchange):
 
     def __init__(self, gate: Gate, inbound: InboundCall, owner: ResumableCall) -> None:
         super().__init__(gate, inbound, owner)
-        self.owner = owner
+        self.owner: ResumableCall | None = owner  # None once it is over
 
     def _reserved(self, offer: Offer, hold: Hold) -> None:
-        self.owner.admitted(self.call_id, offer)
+        if self.owner is not None:
+            self.owner.admitted(self.call_id, offer)
         super()._reserved(offer, hold)
 
     def _tell(
@@ -94,12 +95,14 @@ class ResumableExchange(Exchange):
         settlement: Settlement,
         error: GatewayError | None,
     ) -> None:
-        self.owner.settlement = settlement
+        if self.owner is not None:
+            self.owner.settlement = settlement
         super()._tell(downstream, attempt, settlement, error)
 
     def _ended(self, failure: OSError | None) -> None:
         super()._ended(failure)
-        self.owner.over()
+        if self.owner is not None:
+            self.owner.over()
 
 
 class ResumableCall:
@@ -227,6 +230,8 @@ class ResumableCall:
             self._timer = None
         self._on_change(self)
         self._wake()
+        # Each holds the other: let go, or its log waits for the garbage collector.
+        self.exchange.owner = None
 
     # Downstream: what its exchange answers.
 

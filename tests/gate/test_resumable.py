@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import cast
 
 import pytest
@@ -165,6 +167,21 @@ async def test_an_answer_that_is_cut_is_not_passed_off_as_whole(stage: Stage) ->
     stage.play.write()
     assert stage.call.is_over
     assert b"upstream_unavailable" in (stage.call.error or b"")
+
+
+async def test_what_is_over_and_forgotten_leaves_nothing_for_the_collector() -> None:
+    stage = Stage(all_bytes=0)
+    stage.play.upstream(200, SSE, HELLO, ends=False)
+    stage.finish()
+    refused = stage.calls.begin(inbound(stream=True, model="none"), Reader(), is_socket=True)
+    left = [weakref.ref(stage.call), weakref.ref(refused)]
+    stage.call.leave(stage.reader)
+    gc.disable()
+    try:
+        del stage.calls, stage.call, stage.play, refused
+        assert [each() for each in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 async def test_the_oldest_that_ended_goes_first_and_what_runs_stays() -> None:
