@@ -58,7 +58,13 @@ class Browser:
 
     def settle(self) -> None:
         """Wait until the page, whichever it is by now, is loaded."""
-        eventually(lambda: self.run("document.readyState === 'complete'"), "the page is loaded")
+        eventually(self._is_loaded, "the page is loaded")
+
+    def _is_loaded(self) -> bool:
+        try:
+            return bool(self.run("document.readyState") == "complete")
+        except AssertionError:
+            return False  # the page that was asked is gone, and the next one is not there yet
 
     def run(self, script: str) -> Any:
         """The value of a script, promises awaited."""
