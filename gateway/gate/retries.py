@@ -88,14 +88,15 @@ class Retries:
             or elapsed_s > self._policy.within_s
         ):
             return None
-        try:
-            fallback = self._fallback(attempts)
-            # The last attempt is the fallback's, where there is one.
-            has_room = fallback is None or len(attempts) + 1 < self._policy.attempts
-            again = self._elsewhere(attempts) or self._again(attempts, said) if has_room else None
-            return again or fallback
-        except GatewayError:
-            return None  # what might have followed is refused: the answer there is stands
+        fallback = _unless_refused(lambda: self._fallback(attempts))
+        # The last attempt is the fallback's, where there is one.
+        if fallback is not None and len(attempts) + 1 >= self._policy.attempts:
+            return fallback
+        return (
+            _unless_refused(lambda: self._elsewhere(attempts))
+            or _unless_refused(lambda: self._again(attempts, said))
+            or fallback
+        )
 
     def _elsewhere(self, attempts: Sequence[Attempt]) -> Next | None:
         offer = attempts[-1].offer
@@ -122,4 +123,12 @@ class Retries:
             offer = self._desk.instead(first, model)
             if offer.plan.model not in used:
                 return Next(offer, 0.0)
+        return None
+
+
+def _unless_refused(make: Callable[[], Next | None]) -> Next | None:
+    """What would follow, unless it would be refused: then the answer there is stands."""
+    try:
+        return make()
+    except GatewayError:
         return None
