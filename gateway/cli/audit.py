@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from gateway.cli.arguments import AsJson
-from gateway.cli.client import FOUND_A_PROBLEM
+from gateway.cli.client import FOUND_A_PROBLEM, USAGE, CommandFailed
 from gateway.cli.session import session_of
 from gateway.cli.tables import show_table
 
@@ -30,6 +32,24 @@ def list_changes(
         return
     columns = ("AT", "ACTOR", "ACTION", "OBJECT", "CHANGED")
     show_table(session.data, columns, [_row(each) for each in found])
+
+
+@COMMANDS.command()
+def export(
+    context: typer.Context,
+    output: Annotated[Path, typer.Argument(help="The file to write: a line of JSON for each change.")],
+) -> None:
+    """Write the whole log to a file, newest first, each change with its hash."""
+    session = session_of(context)
+    count = 0
+    try:
+        with session.working("Reading the audit log ..."), output.open("w", encoding="utf-8") as file:
+            for entry in session.client().items("/admin/audit"):
+                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+                count += 1
+    except OSError as error:
+        raise CommandFailed(f"{output} cannot be written: {error}.", "Give another place.", USAGE) from None
+    session.say(f"Wrote {count:,} changes to {output}.")
 
 
 @COMMANDS.command()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 from sqlalchemy import text
 
 from gateway.domain.keys import parse
@@ -81,8 +84,9 @@ def test_a_lost_workers_lease_is_released(tollgate: Tollgate, plane: Plane) -> N
     with plane.engine.begin() as conn:
         conn.execute(
             text(
-                "INSERT INTO journals (id, data_dir, serial, posted, state, seen_at, created_at, host)"
-                " VALUES ('jrnl_b', 'd', 7, 0, 'live', :seen, 0, 'lost-host')"
+                "INSERT INTO journals"
+                " (id, data_dir, serial, posted, state, seen_at, complete_until, created_at, host)"
+                " VALUES ('jrnl_b', 'd', 7, 0, 'live', :seen, 0, 0, 'lost-host')"
             ),
             {"seen": START_US},
         )
@@ -102,13 +106,18 @@ def test_a_lost_workers_lease_is_released(tollgate: Tollgate, plane: Plane) -> N
     assert plane.get(f"/admin/budgets/{made['id']}")["window"]["released"] == "3"
 
 
-def test_the_audit_log_is_read_and_verified(tollgate: Tollgate, plane: Plane) -> None:
+def test_the_audit_log_is_read_and_verified(tollgate: Tollgate, plane: Plane, tmp_path: Path) -> None:
     tollgate("accounts", "create", "acme")
     tollgate("accounts", "block", "acme")
     table = tollgate("audit", "list").out
     assert "status: active → blocked" in table
     assert len(tollgate("audit", "list", "--last", "2", "--json").json) == 2
     assert "intact: 3 rows" in tollgate("audit", "verify").out
+    path = tmp_path / "audit.jsonl"
+    assert "Wrote 3 changes" in tollgate("audit", "export", str(path)).err
+    written = [msgspec.json.decode(line) for line in path.read_text().splitlines()]
+    assert written == tollgate("audit", "list", "--json").json
+    assert "cannot be written" in tollgate("audit", "export", str(tmp_path), status=2).err
     with plane.engine.begin() as conn:
         conn.execute(text("UPDATE audit SET actor = 'nobody' WHERE action = 'account.create'"))
     assert "broken at row" in tollgate("audit", "verify", status=1).out

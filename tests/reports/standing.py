@@ -80,6 +80,7 @@ def add_journal(conn: Connection, journal: str, seen_at_us: int) -> None:
             posted=1,
             state="live",
             seen_at=seen_at_us,
+            complete_until=0,
             created_at=0,
             host=f"host of {journal}",
         )

@@ -163,8 +163,9 @@ def test_what_silent_workers_hold_is_stranded_not_held(plane: Plane) -> None:
         ):
             conn.execute(
                 text(
-                    "INSERT INTO journals (id, data_dir, serial, posted, state, seen_at, created_at, host)"
-                    " VALUES (:id, 'd', 1, 0, 'live', :seen, 0, 'h')"
+                    "INSERT INTO journals"
+                    " (id, data_dir, serial, posted, state, seen_at, complete_until, created_at, host)"
+                    " VALUES (:id, 'd', 1, 0, 'live', :seen, 0, 0, 'h')"
                 ),
                 {"id": journal, "seen": seen_at},
             )

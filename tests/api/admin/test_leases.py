@@ -22,8 +22,9 @@ def window(plane: Plane) -> int:
         ):
             conn.execute(
                 text(
-                    "INSERT INTO journals (id, data_dir, serial, posted, state, seen_at, created_at, host)"
-                    " VALUES (:id, 'd', 7, 0, 'live', :seen, 0, 'host-1')"
+                    "INSERT INTO journals"
+                    " (id, data_dir, serial, posted, state, seen_at, complete_until, created_at, host)"
+                    " VALUES (:id, 'd', 7, 0, 'live', :seen, 0, 0, 'host-1')"
                 ),
                 {"id": journal, "seen": seen_at},
             )
