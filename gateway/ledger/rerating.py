@@ -84,7 +84,7 @@ def _exact(
         served_model=row.served_model,
         service_tier=row.service_tier or "",
         accounts=chains[row.account],
-        admitted_at_us=row.admitted_at,
+        admitted_at_us=row.admitted_at if row.late_for is None else row.late_for,
         usage=found.usage,
         lines=[(meter, price, quantity) for (meter, price, _), (quantity, _, _) in found.lines.items()],
     )
