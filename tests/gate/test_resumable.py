@@ -132,8 +132,11 @@ async def test_without_readers_it_waits_before_the_log_loses_anything() -> None:
     stage = Stage(call_bytes=1_500)
     stage.play.upstream(200, SSE, HELLO, ends=False)
     stage.call.leave(stage.reader)
-    while "upstream is paused" not in stage.play.said:
+    for _ in range(100):
+        if "upstream is paused" in stage.play.said:
+            break
         stage.play.up.listener.on_data(HELLO)
+    assert "upstream is paused" in stage.play.said
     assert stage.call.log.has_after(0)
 
 
