@@ -88,13 +88,13 @@ class Client:
 
     def _tick(self) -> None:
         """Let the loop read its sockets once more: after a stall, what seems silent may have spoken."""
-        self._ticking = self._loop.call_later(_READING_S, self._sweep)
+        self._ticking = self._loop.call_later(_READING_S, self._sweep, self._loop.time())
 
-    def _sweep(self) -> None:
+    def _sweep(self, ticked: float) -> None:
         self._ticking = self._loop.call_later(self.limits.tick_s, self._tick)
         now = self._loop.time()
         for pool in self.pools:
-            pool.sweep(now)
+            pool.sweep(now, ticked)
         if all(pool.is_quiet for pool in self._pools.values()):
             self._ticking.cancel()
             self._ticking = None

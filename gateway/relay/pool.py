@@ -113,16 +113,20 @@ class Pool:
 
     # Time
 
-    def sweep(self, now: float) -> None:
-        """End what has been silent for too long; see `Connection.moved`."""
+    def sweep(self, now: float, read_since: float) -> None:
+        """End what was silent for too long by `read_since`, after which every socket has been read.
+
+        Not by `now`: the loop may have stalled since, and what came meanwhile is still in the sockets. See
+        `Connection.moved`.
+        """
         for connection in list(self._open):
             if connection.moved:
                 connection.moved = False
                 connection.since = now
-            elif now - connection.since >= connection.patience:
+            elif read_since - connection.since >= connection.patience:
                 connection.expire()
         for handle in list(self._waiting):
-            if now >= handle.deadline:
+            if read_since >= handle.deadline:
                 self.drop(handle)
                 seconds = f"{handle.timeouts.connect_s:g} s"
                 detail = f"No connection to {self.target.authority} within {seconds}."

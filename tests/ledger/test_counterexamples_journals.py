@@ -21,6 +21,7 @@ from gateway.ledger.records import HEADER, Header, encode
 from gateway.store.sql import run
 from tests.ledger.workbench import Faulty, Workbench, closing, tick
 
+HOUR_S = 3600.0  # driven time runs on while the database works: no limit may be reached by that
 HEADER_FRAME = encode(1, HEADER, Header("j", "d", "db", "boot", 1))
 
 
@@ -110,7 +111,7 @@ async def test_30_the_file_stays_until_the_finish_is_heard(bench: Workbench) -> 
     ledger = await bench.worker(database=faulty)
     ledger.close(await bench.hold(ledger, (budget, 50)), closing(50))
     faulty.faults, faulty.only = ["late"], "_post_and_finish"
-    stopping = asyncio.ensure_future(ledger.stop())
+    stopping = asyncio.ensure_future(ledger.stop(HOUR_S))
     while not faulty.late:
         await tick()
     assert segments(ledger.journal.folder) != []
@@ -135,7 +136,7 @@ async def test_30_an_end_that_was_not_heard_is_known_for_one_s_own(
     for _ in range(calls):
         ledger.close(await bench.hold(ledger, (budget, 10)), closing(10))
     faulty.faults, faulty.only = ["unheard"], "_post_and_finish"
-    assert await bench.pass_time(ledger.stop(), step_s=0.001)
+    assert await bench.pass_time(ledger.stop(HOUR_S), step_s=0.001)
     assert not ledger.journal.folder.exists()
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
     await bench.audit()

@@ -130,7 +130,7 @@ async def test_what_memory_does_not_keep_is_read_back(bench: Workbench, is_stopp
     assert len(list(ledger.poster.pending)) == 20
     faulty.is_away = False
     if is_stopped:
-        assert await bench.pass_time(ledger.stop(), step_s=0.0001)
+        assert await bench.pass_time(ledger.stop(limit_s=3600), step_s=0.0001)
         charges.append(5)
     else:
         await bench.until(ledger, lambda: not ledger.health.unposted)

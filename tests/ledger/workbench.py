@@ -29,6 +29,7 @@ __all__ = ["NOON_US", "Faulty", "Workbench", "closing"]
 
 T = TypeVar("T")
 
+PATIENCE_S = 60  # of the machine's own time: for a machine that is busy with other work
 NOON_US = 1_795_608_000_000_000  # 2026-11-25T12:00:00Z
 
 
@@ -177,7 +178,7 @@ class Workbench:
     async def driven(self, ledger: Ledger, work: Awaitable[T]) -> T:
         """Carry the worker's errands until the work is done; time does not pass."""
         task = asyncio.ensure_future(work)
-        patience = asyncio.get_running_loop().time() + 10
+        patience = asyncio.get_running_loop().time() + PATIENCE_S
         while asyncio.get_running_loop().time() < patience:
             if task.done():
                 return await task
@@ -215,7 +216,7 @@ class Workbench:
     async def pass_time(self, work: Awaitable[T], step_s: float = 0.1) -> T:
         """Let time pass until the work is done."""
         task = asyncio.ensure_future(work)
-        patience = asyncio.get_running_loop().time() + 10
+        patience = asyncio.get_running_loop().time() + PATIENCE_S
         while not task.done():
             assert asyncio.get_running_loop().time() < patience, "time alone does not bring it about"
             await tick()

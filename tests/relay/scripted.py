@@ -34,7 +34,7 @@ class Peer:
 
     async def request(self) -> bytes:
         """The next whole request."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             head = await self.reader.readuntil(b"\r\n\r\n")
             length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
             return head + await self.reader.readexactly(length)
@@ -67,7 +67,7 @@ class Peer:
 
     async def gone(self) -> None:
         """Wait until the client has closed the connection; bytes that still come are swallowed."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             try:
                 while await self.reader.read(65_536):
                     pass
@@ -109,7 +109,7 @@ class Upstream:
             await rounds()
 
     async def accept(self) -> Peer:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.peers.get()
 
 
@@ -166,7 +166,7 @@ class Recorder:
         self._changed.set()
 
     async def until(self, test: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not test():
                 self._changed.clear()
                 await self._changed.wait()

@@ -220,24 +220,30 @@ async def test_a_server_that_falls_silent(client: Client, upstream: Upstream) ->
     await peer.gone()
 
 
-async def test_a_loop_that_was_held_up_reads_before_it_gives_up(client: Client, upstream: Upstream) -> None:
+@pytest.mark.parametrize("tick_s", [0.01, 0.0], ids=["between_ticks", "within_a_tick"])
+async def test_a_loop_that_was_held_up_reads_before_it_gives_up(upstream: Upstream, tick_s: float) -> None:
     """One call's answer comes while another call's listener stops the loop for longer than any timeout."""
-    calls, peers = [Recorder(), Recorder()], []
-    for recorder in calls:
-        client.send(upstream.target, POST, recorder, Timeouts(30, QUICK, QUICK))
-        peers.append(await upstream.accept())
-        await peers[-1].request()
-    client.pools[0].sweep(asyncio.get_running_loop().time())  # the silence begins to count
+    async with opened(Limits(tick_s=tick_s)) as client:
+        silent, lively = Recorder(), Recorder()
+        handle = client.send(upstream.target, POST, silent, Timeouts(30, QUICK, QUICK))
+        handle.pause()  # while the test makes ready, silence does not count
+        answering = await upstream.accept()
+        await answering.request()
+        client.send(upstream.target, POST, lively, PATIENT)
+        other = await upstream.accept()
 
-    def stall() -> None:
-        peers[0].send(OK)
-        time.sleep(QUICK * 3)
+        def stall() -> None:
+            handle.resume()
+            now = asyncio.get_running_loop().time()
+            client.pools[0].sweep(now, now)  # the silence begins to count
+            answering.send(OK)
+            time.sleep(QUICK * 3)
 
-    calls[1].on_first_data = stall
-    peers[1].send(OK)
-    for recorder in calls:
-        await recorder.over()
-        assert recorder.body == b"ok"
+        lively.on_first_data = stall
+        await other.answer()
+        for recorder in (silent, lively):
+            await recorder.over()
+            assert recorder.body == b"ok"
 
 
 # Back-pressure
@@ -428,7 +434,7 @@ def reset(peer: socket.socket) -> None:
 
 async def serve_once(listener: socket.socket) -> bytes:
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         peer, _ = await loop.sock_accept(listener)
         with peer:
             request = await loop.sock_recv(peer, 65_536)
@@ -479,7 +485,7 @@ async def test_a_call_is_sent_again_only_once(client: Client) -> None:
         reset(peer)
         recorder = Recorder()
         client.send(target, GET, recorder, PATIENT)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             fresh, _ = await asyncio.get_running_loop().sock_accept(listener)
         reset(fresh)
         failure = await recorder.failed()
@@ -612,7 +618,7 @@ async def test_a_call_after_closing_fails(upstream: Upstream, is_known: bool) ->
 async def stuck(transport: asyncio.WriteTransport) -> None:
     """Wait until the transport has stopped getting rid of its bytes."""
     size, still = -1, 0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while still < 50:
             await asyncio.sleep(0)
             now = transport.get_write_buffer_size()
