@@ -351,7 +351,7 @@ class Gate:
             reasons.append(f"journal: {health.journal_failure}")
         if health.journal_bytes >= health.journal_limit_bytes:
             reasons.append("journal: full; calls are refused until the database returns")
-        warnings = []
+        warnings = [f"upstream: {name} fails; calls avoid it" for name in self.desk.breakers.open_now()]
         if health.database_away_since_us is not None:
             warnings.append(f"database: away ({health.database_reason}); serving inside the leases")
         return Readiness(not reasons, [*reasons, *warnings], health._asdict())

@@ -58,7 +58,10 @@ def verdict(attempt: Attempt) -> Verdict:
     refusal = attempt.offer.plan.upstream.provider.read_refusal(answer.status, answer.headers, answer.body)
     if refusal.blame == "credential":
         return Verdict("elsewhere")
-    return Verdict("again", refusal.after_s) if refusal.worth_it else FINAL
+    if refusal.worth_it:
+        return Verdict("again", refusal.after_s)
+    # A day's quota that is spent here may not be there.
+    return Verdict("elsewhere") if refusal.blame == "provider" else FINAL
 
 
 class Retries:

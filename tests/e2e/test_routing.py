@@ -102,6 +102,7 @@ def test_the_breaker_goes_around_what_fails(team: Team, routed: Gateway) -> None
     rows = team.booked(8)
     assert [row["upstream"] for row in rows].count("openai-away") == 3
     assert "openai-away fails" in routed.words()
+    assert "upstream: openai-away fails; calls avoid it" in routed.admin.get("/readyz")["reasons"]
 
 
 def test_the_same_upstream_after_the_wait_it_asked_for(team: Team) -> None:

@@ -53,6 +53,16 @@ async def test_the_clients_own_fault_is_final(status: int) -> None:
     assert len(play.ledger.closings) == len(play.up.requests) == 1
 
 
+async def test_what_this_upstream_will_not_serve_again_another_may() -> None:
+    play = Playbook(upstreams=two(), attempts=3)
+    play.sent()
+    play.upstream(429, [*JSON, (b"x-should-retry", b"false")], BROKEN)
+    await tried(play)
+    play.upstream(429, [*JSON, (b"x-should-retry", b"false")], BROKEN)
+    play.write()
+    assert len(play.ledger.closings) == len(play.up.requests) == 2
+
+
 async def test_a_request_that_was_sent_is_not_sent_again() -> None:
     play = Playbook(upstreams=two(), attempts=3)
     play.sent()
