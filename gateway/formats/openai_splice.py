@@ -76,17 +76,17 @@ def _without_looking(
         return None
     front = []
     if intent.output_cap is None:
-        if any(key in body for key in _CAP_KEYS.values()):
+        if any(body.rfind(key) >= 0 for key in _CAP_KEYS.values()):
             return None  # it stands there as null
         front.append(b'"%b":%d' % (cap_field.encode(), output_cap))
     elif intent.output_cap != output_cap:
         return None
     else:
-        given = [key for key in _CAPS if _CAP_KEYS[key] in body]
+        given = [key for key in _CAPS if body.rfind(_CAP_KEYS[key]) >= 0]
         if len(given) != 1 or (given[0] != cap_field and _must_move(cap_field, model)):
             return None
     if intent.stream and not intent.wants_usage:
-        if b'"stream_options"' in body:
+        if body.rfind(b'"stream_options"') >= 0:
             return None
         front.append(_STREAM_OPTIONS)
     if not front:
