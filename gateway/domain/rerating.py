@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.costing import Charge, cost
 from gateway.domain.prices import RateCard
+from gateway.domain.terms import list_price_id
 from gateway.domain.usage import Usage
 
 __all__ = ["Rated", "rerated"]
@@ -65,7 +66,8 @@ def _others(call: Rated, catalogue: Catalogue, own: RateCard) -> Mapping[tuple[s
     """The usage of each other model whose prices the call paid."""
     ours = {row.id for row in (*own.rows, *own.inherited)}
     parts: dict[tuple[str, str], Counter[str]] = {}
-    for meter, price, quantity in call.lines:
+    for meter, named, quantity in call.lines:
+        price = list_price_id(named)
         row = None if price in ours else catalogue.price(price)
         if row is not None and quantity:
             parts.setdefault((row.provider, row.model), Counter())[meter] += quantity

@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 from gateway.domain.patterns import matches_model
 from gateway.domain.price_rows import PriceRow
 
-__all__ = ["MOST_PPM", "PER_PERCENT", "Kind", "Term", "contracted", "joined_id"]
+__all__ = ["MOST_PPM", "PER_PERCENT", "Kind", "Term", "contracted", "joined_id", "list_price_id"]
 
 Kind = Literal["discount", "markup", "flat"]
 
@@ -92,6 +92,11 @@ def contracted(
 def joined_id(price: str, term: str) -> str:
     """How a charge names a list price and the term that was applied to it."""
     return f"{price}.{term}"
+
+
+def list_price_id(price: str) -> str:
+    """The list price that a charge names, the term aside."""
+    return price.partition(".")[0]
 
 
 def _precedence(term: Term, depth: Mapping[str, int]) -> tuple[int | str, ...]:

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Row, select
 from gateway.domain.errors import BadRequest
 from gateway.domain.months import Month, month_named
 from gateway.domain.periods import DAY_US
+from gateway.domain.terms import list_price_id
 from gateway.domain.zones import EPOCH
 from gateway.reports.delivery import MEMORY_BYTES
 from gateway.reports.focus_rows import VERSIONS, Key, Listed, Place, Sums, columns, purchase, usage
@@ -90,7 +91,7 @@ def _rows(conn: Connection, month: Month) -> Iterator[list[Any]]:
     # A day is read to its end before the next is begun: many small results, one day of sums.
     for start_us in range(month.start_us, month.end_us, DAY_US):
         for key, sums in sorted(_sums(conn, start_us, pools).items(), key=lambda each: _order(each[0])):
-            base = key.price.partition(".")[0]
+            base = list_price_id(key.price)
             if base not in listed:
                 listed[base] = _listed(conn, base)
             place = places.get(key.account) or _nowhere(key.account)

@@ -79,6 +79,13 @@ def test_what_another_model_did_is_priced_as_its_own() -> None:
     assert charge.total_nano == 3_000_000 + 7_500_000 + 800_000
 
 
+def test_another_model_is_known_by_its_price_under_a_rate_card() -> None:
+    lines = (("input", BEFORE[0].id, 1_000), ("input", f"{BEFORE[2].id}.card_1", 400))
+    charge = rerated(rated(*lines, usage={"input": 1_400}), catalogue(*BEFORE))
+    assert charge is not None
+    assert charge.total_nano == 3_000_000 + 400_000
+
+
 def test_what_was_priced_by_nobody_is_once_somebody_does() -> None:
     """Refused, or charged a ceiling whose rows are in no list."""
     ceiling = (("input", "price_of_a_ceiling", 1_000), ("output", "price_of_a_ceiling", 500))
