@@ -11,6 +11,7 @@ import pytest
 
 from gateway.simulators import SimulatedProviders
 from gateway.simulators.bill import BilledCall
+from tests.e2e.conftest import more_providers
 from tests.e2e.teams import Team
 from tests.e2e.upstream import WAIT, ScriptedUpstream, answer, sse, stream
 from tests.running import Client, Gateway, eventually, running
@@ -18,6 +19,27 @@ from tests.running import Client, Gateway, eventually, running
 pytestmark = pytest.mark.slow
 
 MODEL = "gpt-4.1"
+
+
+# A gateway asks for answers in the background for a while after a test is over. Here it asks providers of
+# this file's own: in another test's bill that would be a call too many.
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Iterator[SimulatedProviders]:
+    """Providers that no other file's tests look at."""
+    with SimulatedProviders() as providers:
+        yield providers
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    tmp_path_factory: pytest.TempPathFactory, simulated: SimulatedProviders, scripted: ScriptedUpstream
+) -> Iterator[Gateway]:
+    """Their gateway."""
+    folder = tmp_path_factory.mktemp("background")
+    with running(folder, simulated, settings=more_providers(simulated, scripted)) as process:
+        yield process
 
 
 def asking(name: str, words: int = 12) -> dict[str, Any]:

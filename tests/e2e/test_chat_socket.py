@@ -16,12 +16,18 @@ from tests.e2e.teams import Team, nano
 from tests.running import Gateway, eventually
 
 HELLO = [{"role": "user", "content": "hello"}]
-LIMIT_S = 20
+LIMIT_S = 60
 
 
 @contextmanager
 def socket(team: Team, **options: Any) -> Iterator[ClientConnection]:
-    given = {"additional_headers": {"authorization": f"Bearer {team.key}"}, **options}
+    # Without a bound: a client that has stopped reading does not see its close answered, and waits in vain.
+    given = {
+        "additional_headers": {"authorization": f"Bearer {team.key}"},
+        "max_queue": None,
+        "open_timeout": LIMIT_S,
+        **options,
+    }
     url = f"ws://127.0.0.1:{team.gateway.port}/v1/chat/completions/stream"
     with connect(url, max_size=None, **given) as connection:
         yield connection
