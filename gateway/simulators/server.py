@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 # Longer than any pool keeps an idle connection, so that a reused one is never the one just being closed.
 _KEEP_ALIVE_S: Final = 300
 _BACKLOG: Final = 1_024
-_PATIENCE_S: Final = 5.0
+_PATIENCE_S: Final = 60.0
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

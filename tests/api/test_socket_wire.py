@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosedOK
 
 from gateway.api.socket_wire import SOCKET, GatewaySockets
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 HANDSHAKE = (
     b"GET /chat HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
     b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"

@@ -24,7 +24,7 @@ from gateway.gate.inbound import Downstream, InboundCall
 
 __all__ = ["Bounds", "Client", "Line", "PlayedCall", "line"]
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 
 
 @dataclass

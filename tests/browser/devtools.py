@@ -26,7 +26,7 @@ from tests.running import eventually
 __all__ = ["Browser", "browser"]
 
 ADDRESS: Final = re.compile(rb"DevTools listening on ws://127\.0\.0\.1:(\d+)/")
-LIMIT_S: Final = 30
+LIMIT_S: Final = 90
 PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome")
 
 

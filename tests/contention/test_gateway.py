@@ -76,7 +76,7 @@ def test_sixty_four_callers_on_a_cap_for_ten(tmp_path: Path) -> None:
             try:
                 # Ten are let through, over both workers, wherever the headroom lay at first. The others are
                 # sent away, come again, and find it held.
-                asyncio.run(asyncio.wait_for(providers.until_held("gate", PAID_FOR), 30))
+                asyncio.run(asyncio.wait_for(providers.until_held("gate", PAID_FOR), 90))
                 eventually(lambda: callers.refused >= CALLERS - PAID_FOR, "the others are told to wait")
                 assert len(providers.bill()) == PAID_FOR
                 assert parse_usd(held(gateway, budget)) <= cap

@@ -15,7 +15,7 @@ def test_the_demo_shows_one_figure_three_times_and_ends() -> None:
         [sys.executable, "-m", "gateway", "demo", "--exit"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert shown.returncode == 0, shown.stdout + shown.stderr

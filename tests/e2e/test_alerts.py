@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 SETTINGS = {"TOLLGATE_WEBHOOKS__ALLOW_PRIVATE": "127.0.0.0/8"}
 # A worker that died keeps its targets for half a minute.
-LEASE_LIMIT_S = 60.0
+LEASE_LIMIT_S = 120.0
 
 
 @pytest.fixture

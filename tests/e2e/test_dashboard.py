@@ -33,7 +33,7 @@ class Visitor:
         return self.ask("POST", path, {**fields, "token": token[1] if token else ""})
 
     def ask(self, method: str, path: str, form: Mapping[str, str] | None = None, **headers: str) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=90)
         body = None if form is None else urlencode(form)
         sent = {"cookie": self.cookie, "content-type": "application/x-www-form-urlencoded", **headers}
         connection.request(method, f"/dashboard/{path}", body, sent)

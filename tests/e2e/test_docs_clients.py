@@ -31,7 +31,7 @@ def client() -> ModuleType:
     return module
 
 
-LIMIT_S = 30
+LIMIT_S = 90
 HELLO = [{"role": "user", "content": "hello"}]
 
 

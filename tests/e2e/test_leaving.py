@@ -149,7 +149,7 @@ def unread(gateway: Gateway, key: str, body: dict[str, Any]) -> socket.socket:
     """A client that asks and does not read, with as small a window as the kernel allows."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.settimeout(30)
+    sock.settimeout(90)
     sock.connect(("127.0.0.1", gateway.port))
     sock.sendall(request(key, body))
     return sock

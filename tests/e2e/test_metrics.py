@@ -53,5 +53,5 @@ def test_a_scrape_tells_of_every_worker(tmp_path: Path, providers: SimulatedProv
         eventually(
             lambda: scrape(gateway)[series("tollgate_ready")] == 2,
             "both workers are in one scrape",
-            limit_s=20,
+            limit_s=90,
         )

@@ -22,7 +22,7 @@ from tests.running import Client, Gateway, eventually, free_port, running
 
 pytestmark = pytest.mark.slow
 
-LIMIT_S = 20
+LIMIT_S = 90
 # The kernel gives a connection to any worker: so many leave out one of two in 1 of 4,096 runs.
 TRIES = 12
 WORDS = 60

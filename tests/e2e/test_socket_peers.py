@@ -17,7 +17,7 @@ from gateway.simulators import SimulatedProviders
 from tests.e2e.teams import Team
 from tests.running import eventually, running
 
-LIMIT_S = 30
+LIMIT_S = 90
 
 
 @contextmanager

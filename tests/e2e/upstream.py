@@ -19,7 +19,7 @@ HANG_UP: Final = "hang up"
 RESET: Final = "reset"
 WAIT: Final = "wait"
 
-_PATIENCE_S: Final = 10.0
+_PATIENCE_S: Final = 60.0
 _HEAD_END: Final = b"\r\n\r\n"
 _LINGER_0: Final = struct.pack("ii", 1, 0)
 

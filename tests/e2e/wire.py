@@ -14,7 +14,7 @@ from tests.simulators.raw import Heard, hear
 __all__ = ["CHAT", "connect", "request", "say"]
 
 CHAT: Final = "/v1/chat/completions"
-_PATIENCE_S: Final = 15.0
+_PATIENCE_S: Final = 60.0
 
 
 def request(

@@ -45,6 +45,7 @@ __all__ = ["JSON", "SSE", "Playbook"]
 JSON = [(b"content-type", b"application/json")]
 SSE = [(b"content-type", b"text/event-stream")]
 TABLES = Path(gateway.formats.__file__).parent / "tables"
+PATIENCE_S = 60
 
 
 @dataclass
@@ -338,11 +339,11 @@ class Playbook:
 
     async def until(self, line: str) -> None:
         """Let the slow ways go on until this has been said."""
-        for _ in range(100):
-            if line in self.said:
-                return
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PATIENCE_S
+        while line not in self.said:
+            assert loop.time() < deadline, f"{line!r} is not among {self.said}"
             await asyncio.sleep(0)
-        raise AssertionError(f"{line!r} is not among {self.said}")
 
     @property
     def attempt(self) -> Attempt:

@@ -92,7 +92,7 @@ async def test_nobody_comes_back_and_it_is_settled() -> None:
     stage = Stage(grace_s=0.01)
     stage.play.upstream(200, SSE, HELLO, ends=False)
     stage.call.leave(stage.reader)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await stage.play.ledger.closed.wait()
     stage.play.write()
     assert stage.play.closing.outcome == "aborted"

@@ -100,7 +100,7 @@ def held_call(team: Team, providers: SimulatedProviders, model: str) -> threadin
     prompt = "[[sim: words=7 hold_headers=door]]"
     thread = threading.Thread(target=team.client.chat, args=(model, prompt), kwargs={"max_tokens": 100})
     thread.start()
-    asyncio.run(asyncio.wait_for(providers.until_held("door"), 20))
+    asyncio.run(asyncio.wait_for(providers.until_held("door"), 90))
     return thread
 
 

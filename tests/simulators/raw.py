@@ -72,7 +72,7 @@ def request_bytes(path: str, body: Any, headers: dict[str, str] | None = None) -
 
 def connect(providers: SimulatedProviders) -> socket.socket:
     """An open connection that does not wait for ever."""
-    return socket.create_connection((providers.host, providers.port), timeout=10)
+    return socket.create_connection((providers.host, providers.port), timeout=60)
 
 
 def hear(sock: socket.socket) -> Heard:

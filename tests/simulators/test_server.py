@@ -201,7 +201,7 @@ def test_runs_as_a_process_that_says_where_it_is() -> None:
         assert process.stderr is not None
         address = process.stdout.readline().decode().strip()
         host, port = address.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=10) as sock:
+        with socket.create_connection((host, int(port)), timeout=60) as sock:
             sock.sendall(request_bytes(PATHS["openai"], {"model": "gpt-4o", "messages": []}))
             assert hear(sock).status == 400
         process.send_signal(signal.SIGINT)
