@@ -14,6 +14,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -37,6 +38,8 @@ ADMIN_KEY: Final = "owner-key-of-the-tests"
 START_LIMIT_S: Final = 180.0
 STOP_LIMIT_S: Final = 120.0
 ANSWER_LIMIT_S: Final = 120.0
+# Below those that the kernel gives away: no connection that begins elsewhere takes one before it is used.
+PORTS: Final = range(20_000, 32_000)
 # A look costs less than a millisecond; this keeps a waiting test from taking a core.
 LOOK_EVERY_S: Final = 0.02
 # Simulated providers, by the name their settings have in the gateway.
@@ -62,10 +65,14 @@ def eventually(look: Callable[[], T | None], what: str, limit_s: float = 90.0) -
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port of this machine that nobody listens on, now or by the kernel's choice later."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from gateway.simulators import SimulatedProviders
 from tests.e2e.teams import Team
 from tests.e2e.upstream import ScriptedUpstream
-from tests.running import Gateway, running
+from tests.running import Gateway, free_port, running
 
 _NUMBERS = itertools.count(1)
 
@@ -64,11 +63,11 @@ def more_providers(simulated: SimulatedProviders, scripted: ScriptedUpstream) ->
         "scripted": {"base_url": scripted.url, "on_abort": "drain"},
         "impatient": {
             "base_url": simulated.url("openai"),
-            "first_byte_timeout_s": "0.5",
-            "idle_timeout_s": "0.5",
+            "first_byte_timeout_s": "2",
+            "idle_timeout_s": "2",
         },
         "stopping": {"base_url": simulated.url("openai"), "on_abort": "stop"},
-        "nowhere": {"base_url": f"http://127.0.0.1:{_closed_port()}/v1"},
+        "nowhere": {"base_url": f"http://127.0.0.1:{free_port()}/v1"},
     }
     # Tries again are tested on a gateway of their own: here every fault is seen as it is.
     settings = {"TOLLGATE_ALIASES__FAST": "openai/gpt-4o-mini", "TOLLGATE_RETRIES__ATTEMPTS": "1"}
@@ -77,15 +76,6 @@ def more_providers(simulated: SimulatedProviders, scripted: ScriptedUpstream) ->
         for field, value in ({"credential": "sk-simulated-0000"} | prices_of | values).items():
             settings[f"TOLLGATE_PROVIDERS__{name.upper()}__{field.upper()}"] = value
     return settings
-
-
-def _closed_port() -> int:
-    """A port that refuses connections: bound for as long as nobody else may have it, never listened on."""
-    probe = socket.socket()
-    probe.bind(("127.0.0.1", 0))
-    port: int = probe.getsockname()[1]
-    probe.close()
-    return port
 
 
 @pytest.fixture

@@ -236,7 +236,8 @@ def test_a_provider_that_does_not_answer(team: Team, providers: SimulatedProvide
 
 def test_the_sdks_own_timeout_leaves_nothing_held(team: Team, providers: SimulatedProviders) -> None:
     team.budget("1.00")
-    with team.sdk(timeout=0.3) as client, pytest.raises(openai.APITimeoutError):
+    # Long enough for the call to have reached the provider, however busy the machine.
+    with team.sdk(timeout=3) as client, pytest.raises(openai.APITimeoutError):
         client.chat.completions.create(
             model="stopping/gpt-4.1", messages=ask("[[sim: fault=stall_headers]]"), max_tokens=50
         )
