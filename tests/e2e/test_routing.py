@@ -13,7 +13,7 @@ from gateway.settings import SettingsError, load
 from gateway.simulators import SimulatedProviders
 from gateway.upstreams import routes, upstreams
 from tests.e2e.teams import Team
-from tests.running import Gateway, free_port, running
+from tests.running import Gateway, eventually, free_port, running
 
 CONFIGURATION = """
 [providers.openai]
@@ -154,6 +154,25 @@ def test_a_fallback_takes_over_when_no_upstream_can(team: Team) -> None:
     receipt = team.receipt_of(answer)
     assert [each["upstream"] for each in receipt["attempts"]] == ["openai", "openai-spare", "openai"]
     assert (receipt["model"], "fallback" in receipt["flags"]) == ("gpt-4.1-mini", True)
+
+
+def test_a_free_models_paid_fallback_is_held_to_the_budget(
+    team: Team, routed: Gateway, simulated: SimulatedProviders
+) -> None:
+    """What is free is quoted at nothing and always admitted; what it falls back to is quoted anew."""
+    for meter in ("input", "cache_read", "output"):
+        price = {"provider": "openai", "model": "gpt-4.1-nano", "meter": meter, "usd_per_million": "0"}
+        routed.admin.post("/admin/prices", price)
+    team.budget("0")
+    broken = "hello [[sim: status=500 only=gpt-4.1-nano]]"
+    eventually(
+        lambda: team.client.chat("gpt-4.1-nano", "hello", max_tokens=10).status == 200, "it costs nothing"
+    )
+    assert team.client.chat("gpt-4.1-nano", broken, max_tokens=10).status == 500
+    rows = team.booked(4)
+    assert {row["model"] for row in rows} == {"gpt-4.1-nano"}
+    assert sum(row["charge"] for row in rows) == 0
+    assert all(call.model != "gpt-4.1-mini" for call in simulated.bill())
 
 
 def test_one_name_may_be_two_models(team: Team) -> None:
