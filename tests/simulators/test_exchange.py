@@ -58,7 +58,7 @@ BODIES: dict[str, dict[str, Any]] = {
         ],
         "tools": [{"name": "f", "input_schema": {"type": "object", "properties": {}}}],
         "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
-        "thinking": {"type": "enabled", "budget_tokens": 1_024},
+        "thinking": {"type": "disabled"},
         "stop_sequences": ["x"],
     },
     "gemini": {
