@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import sockets
+from bench import sockets, translation
 from bench.figures import rows_of, table
 from bench.machine import OUT, build
 from bench.measuring import measure
@@ -19,6 +19,8 @@ from bench.workloads import WORKLOADS
 
 WIDTH = 160
 SOCKETS = "sockets"
+TRANSLATION = "translation"
+APART = (SOCKETS, TRANSLATION)
 
 
 def main() -> int:
@@ -28,18 +30,28 @@ def main() -> int:
     build()
     with ExitStack() as stack:
         variants = start(stack, arguments.quick, console)
-        wanted = arguments.only or (*WORKLOADS, SOCKETS)
-        samples = measure(variants, arguments.rounds, [name for name in wanted if name != SOCKETS])
+        wanted = arguments.only or (*WORKLOADS, *APART)
+        samples = measure(variants, arguments.rounds, [name for name in wanted if name not in APART])
         gateway = next(each for each in variants if each.name == "tollgate")
         held = sockets.measure(variants[0], gateway) if SOCKETS in wanted else []
+    translated = translation.measure(arguments.rounds) if TRANSLATION in wanted else []
     rows = {workload: rows_of(workload, found) for workload, found in samples.items()}
     for workload, each in rows.items():
         console.print(table(workload, each))
     if held:
         console.print(sockets.table(held))
+    if translated:
+        console.print(translation.table(translated))
     target = OUT / "results.json"
     notes = {variant.name: variant.note for variant in variants}
-    told = {"machine": machine(), "variants": notes, "rows": rows, "samples": samples, "sockets": held}
+    told = {
+        "machine": machine(),
+        "variants": notes,
+        "rows": rows,
+        "samples": samples,
+        "sockets": held,
+        "translation": translated,
+    }
     target.write_text(json.dumps(told, indent=1))
     console.print(f"All figures: {target}")
     return 0
@@ -50,7 +62,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (medians are printed)")
     parser.add_argument(
-        "--only", action="append", choices=[*WORKLOADS, SOCKETS], help="a workload; may be repeated"
+        "--only", action="append", choices=[*WORKLOADS, *APART], help="a workload; may be repeated"
     )
     parser.add_argument("--quick", action="store_true", help="one variant of the gateway instead of several")
     return parser.parse_args()
