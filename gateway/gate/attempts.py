@@ -10,8 +10,7 @@ is written. Whatever goes wrong in a step goes to the call, which knows what its
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,7 +19,7 @@ from gateway.formats.base import StreamMeter
 from gateway.gate.admission import Offer
 from gateway.gate.answers import Answer, Outcome, failed
 from gateway.gate.background import unfinished
-from gateway.gate.inbound import Downstream, InboundCall
+from gateway.gate.call import Call
 from gateway.gate.replies import wants_cost
 from gateway.gate.settlement import Ending, Settlement
 from gateway.gate.steps import guarded, unwritten
@@ -30,32 +29,12 @@ from gateway.relay.calls import Handle, UpstreamFailure
 if TYPE_CHECKING:
     from gateway.gate.gate import Gate
 
-__all__ = ["Attempt", "Call"]
+__all__ = ["Attempt"]
 
 # A stream that has said its last word is given this long to close its framing; then it is ended without.
 END_GRACE_S = 0.25
-
-
-class Call(Protocol):
-    """What an attempt asks of the call it is made for; `downstream` is None once the client is gone."""
-
-    inbound: InboundCall
-    downstream: Downstream | None
-
-    def began(self, attempt: Attempt, answer: Answer) -> None:
-        """A streamed answer begins."""
-
-    def queued(self, attempt: Attempt) -> None:
-        """The answer goes on in the background, and its client has heard all there is to say for now."""
-
-    def closed(self, attempt: Attempt) -> None:
-        """The attempt's close record is appended."""
-
-    def went_wrong(self, error: BaseException) -> None:
-        """A step of the attempt failed."""
-
-    def spawn(self, work: Coroutine[None, None, None]) -> None:
-        """Go on in a task whose failure is the call's."""
+# A read that could pass the cap is looked at in pieces of so many bytes: some seventy tokens.
+PIECE_BYTES = 16 * 1024
 
 
 class Attempt:
@@ -67,7 +46,9 @@ class Attempt:
         "_gate",
         "_handle",
         "_hold",
+        "_is_held_up",
         "_is_known",
+        "_is_paused",
         "answer",
         "error",
         "is_cut",
@@ -83,6 +64,8 @@ class Attempt:
         self._hold = hold
         self._handle: Handle | None = None  # while the upstream answers
         self._end_timer: asyncio.TimerHandle | None = None
+        self._is_held_up = False  # the upstream waits until what it sent can be counted
+        self._is_paused = False  # the client has not caught up
         self._is_known = False  # every worker knows whose the answer is; only of one in the background
         self.offer = offer
         self.answer: Answer | None = None
@@ -136,7 +119,15 @@ class Attempt:
             self._call.began(self, answer)
 
     def on_data(self, data: bytes) -> None:
-        """Body bytes as they came in one read."""
+        """Body bytes as they came in one read. A token is a byte at least: few reads could pass the cap."""
+        if len(data) <= PIECE_BYTES or len(data) <= self.offer.cut_above:
+            self._take(data)
+            return
+        for at in range(0, len(data), PIECE_BYTES):
+            if not self.is_over:
+                self._take(data[at : at + PIECE_BYTES])
+
+    def _take(self, data: bytes) -> None:
         answer = self.answer
         assert answer is not None
         try:
@@ -160,12 +151,30 @@ class Attempt:
             if self._end_timer is None:
                 # Should its connection stay open, the client does not wait for that.
                 self._end_timer = self._gate.loop.call_later(END_GRACE_S, self.stop)
-        elif meter.may_exceed(self.offer.cut_above):
+        elif not meter.may_exceed(self.offer.cut_above):
+            return
+        elif self._gate.counters.ready(self.offer.plan.model) is None:
+            self._hold_up(meter)
+        else:
             self._gate.count_slice(self.offer, meter)
             if meter.relayed_output > self.offer.cut_above:
                 self.is_cut = True
                 self._cancel_upstream()
                 self._over(Outcome(Ending("done", self._status, meter.report, flags=("cut_at_cap",))))
+
+    def _hold_up(self, meter: StreamMeter) -> None:
+        """Let the upstream wait until the tokenizer is loaded: once for a worker and encoding, 0.3 s."""
+        if not self._is_held_up and self._handle is not None:
+            self._is_held_up = True
+            self._handle.pause()
+            self._call.spawn(self._count_on(meter))
+
+    async def _count_on(self, meter: StreamMeter) -> None:
+        await self._gate.counters.load(self.offer.plan.model)
+        self._is_held_up = False
+        self._watch(meter)
+        if not self._is_paused:
+            self.resume()
 
     @guarded
     def on_end(self) -> None:
@@ -200,7 +209,7 @@ class Attempt:
     def abandon(self) -> None:
         """The client hung up: read the upstream to its end or stop it, as its setting says."""
         if self._handle is not None:
-            self._handle.resume()
+            self.resume()
             is_background = self.offer.intent.background
             if not self._goes_on() and not is_background and not self._gate.may_read_on(self, self.offer):
                 self.stop()
@@ -222,12 +231,14 @@ class Attempt:
 
     def pause(self) -> None:
         """The client reads slower than the upstream writes."""
-        if self._handle is not None:
+        self._is_paused = True
+        if self._handle is not None and not self._is_held_up:
             self._handle.pause()
 
     def resume(self) -> None:
         """The client has caught up."""
-        if self._handle is not None:
+        self._is_paused = False
+        if self._handle is not None and not self._is_held_up:
             self._handle.resume()
 
     # Metering on the way.

@@ -112,7 +112,7 @@ class Gate:
         self.figures = Figures()
         self.failures: Counter[str] = Counter()
         self._refusals_logged: Counter[str] = Counter()
-        self._counters = counters
+        self.counters = counters
         self._random = random_bytes
         self._log = log
         self._limits = limits
@@ -172,7 +172,7 @@ class Gate:
 
     def count_slice(self, offer: Offer, meter: StreamMeter) -> bool:
         """Count a slice of what was relayed; True once nothing is left to count."""
-        counter = self._counters.ready(offer.plan.model)
+        counter = self.counters.ready(offer.plan.model)
         return counter is not None and meter.count(counter, SLICE_CHARS)
 
     def so_far(self, offer: Offer, meter: StreamMeter | None) -> tuple[Usage, int, int]:
@@ -186,11 +186,11 @@ class Gate:
     async def count(self, offer: Offer, meter: StreamMeter | None, text: str) -> Usage:
         """Prompt and output counted by tokenizer, for what the provider did not report."""
         model = offer.plan.model
-        prompt = await self._counters.prompt(model, offer.sent.format, offer.sent.body)
+        prompt = await self.counters.prompt(model, offer.sent.format, offer.sent.body)
         if meter is not None:
-            output = await self._counters.finish(model, meter)
+            output = await self.counters.finish(model, meter)
         else:
-            output = await self._counters.count(model, text) if text else 0
+            output = await self.counters.count(model, text) if text else 0
         return {"input": prompt, "output": output}
 
     def settle(self, offer: Offer, ending: Ending) -> Settlement:

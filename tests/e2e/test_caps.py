@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.simulators import SimulatedProviders
 from tests.e2e.teams import Team, nano
-from tests.running import Answer, eventually
+from tests.running import Answer, eventually, running
 
 pytestmark = pytest.mark.slow
 
@@ -233,6 +234,22 @@ def test_an_honest_answer_that_fills_its_cap_is_not_cut(team: Team, providers: S
     receipt = team.receipt(stream.headers["x-tollgate-call-id"])
     assert (receipt["usage_source"], receipt["usage"]["output"]) == ("provider", 3000)
     assert receipt["flags"] == []
+
+
+@pytest.mark.parametrize("model", ["gpt-4.1", "claude-haiku-4-5"])
+def test_the_first_stream_of_a_worker_is_cut_too(
+    folder: Path, providers: SimulatedProviders, model: str
+) -> None:
+    """Its tokenizer is not loaded yet, and the upstream sends as fast as it can: it has to wait."""
+    with running(folder, providers) as fresh:
+        client = fresh.client(fresh.key(fresh.account("fresh")))
+        stream = client.stream(model, "Tell me all. [[sim: words=20000 ignore_cap]]", max_tokens=20)
+        text = stream.read().decode()
+        stream.close()
+        receipt = client.get(f"/v1/calls/{stream.headers['x-tollgate-call-id']}")
+    assert '"finish_reason":"length"' in text
+    assert "cut_at_cap" in receipt["flags"]
+    assert 20 < receipt["usage"]["output"] < 5_000
 
 
 def test_an_overrun_is_booked_in_full_and_blocks_the_next_call(

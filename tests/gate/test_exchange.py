@@ -313,7 +313,7 @@ async def test_an_answer_too_large_is_not_kept(play: Playbook) -> None:
 
 
 async def test_a_stream_past_its_cap_is_cut(play: Playbook) -> None:
-    await play.gate._counters.load("gpt-4.1")
+    await play.gate.counters.load("gpt-4.1")
     play.sent(max_tokens=4, stream=True)
     play.upstream(200, SSE, *[CHUNK] * 30, ends=False)
     assert "upstream is cancelled" in play.said
@@ -323,6 +323,44 @@ async def test_a_stream_past_its_cap_is_cut(play: Playbook) -> None:
     assert play.closing.outcome == "done"
     assert b'"finish_reason":"length"' in play.down.body
     assert play.down.body.endswith(DONE)
+
+
+async def test_one_read_past_the_cap_is_cut_inside(play: Playbook) -> None:
+    await play.gate.counters.load("gpt-4.1")
+    play.sent(max_tokens=4, stream=True)
+    read = CHUNK * (64 * 1024 // len(CHUNK))
+    play.upstream(200, SSE, read, ends=False)
+    assert "upstream is cancelled" in play.said
+    await play.settled()
+    play.write()
+    assert "cut_at_cap" in play.closing.flags
+    assert len(play.down.body) < len(read) // 2
+
+
+async def test_an_upstream_waits_until_what_it_sent_can_be_counted(play: Playbook) -> None:
+    play.sent(max_tokens=4, stream=True)
+    play.upstream(200, SSE, *[CHUNK] * 30, ends=False)
+    assert play.said.count("upstream is paused") == 1
+    play.exchange.resume()  # the client has caught up, which changes nothing
+    assert "upstream is resumed" not in play.said
+    await play.settled()
+    play.write()
+    assert "upstream is cancelled" in play.said
+    assert "cut_at_cap" in play.closing.flags
+
+
+async def test_an_upstream_that_may_go_on_goes_on(play: Playbook) -> None:
+    """Many characters need not be many tokens; and a client that is slow keeps its upstream waiting."""
+    for is_slow in (False, True):
+        each = Playbook()
+        each.sent(max_tokens=20, stream=True)
+        each.upstream(200, SSE, *[CHUNK] * 12, ends=False)
+        assert "upstream is paused" in each.said
+        if is_slow:
+            each.exchange.pause()
+        await each.settled()
+        assert ("upstream is resumed" in each.said) is not is_slow
+        assert "upstream is cancelled" not in each.said
 
 
 # The client.
@@ -433,7 +471,7 @@ async def test_stopping_the_gate_settles_what_runs(play: Playbook) -> None:
 
 
 async def test_a_stream_is_noted_as_it_goes(play: Playbook) -> None:
-    await play.gate._counters.load("gpt-4.1")
+    await play.gate.counters.load("gpt-4.1")
     play.sent(max_tokens=100, stream=True)
     play.attempt.checkpoint()
     play.heard()
