@@ -86,7 +86,10 @@ STREAMS: dict[str, bytes] = {
     "the terminator twice": PLAIN + b"data: [DONE]\n\n",
     "more after the terminator": PLAIN + sse("more", delta("late")) + b"and no line end",
     "usage and finish in one chunk": sse(delta("Hi"), FINISH[:-1] + f',"usage":{USAGE}}}', DONE),
-    "an event of 3 MB": sse(delta("x" * 3_000_000), FINISH, USAGE_CHUNK, DONE),
+    # Its bulk is no answer: three million characters of that would rightly be cut at the cap.
+    "an event of 3 MB": sse(
+        f'{delta("Hi")[:-1]},"obfuscation":"{"x" * 3_000_000}"}}', FINISH, USAGE_CHUNK, DONE
+    ),
     "Azure's first chunk": sse(
         '{"choices":[],"created":0,"id":"","model":"","object":"","prompt_filter_results":[]}',
         delta("Hi"),
